@@ -1,0 +1,146 @@
+// steps: runs a forward pass in pieces. The pass is written as straight code, one call for one tensor equation; steps
+// cuts every call into units of at most 64 rows and remembers how many units have run. A pass that was interrupted, by
+// its time budget or by a stop of the host, is simply run again from its first line: units that are done are skipped,
+// the rest continue. Kernels never write over their inputs, so a unit that was cut off can be repeated.
+#ifndef OCELLUS_MODEL_STEPS_HPP
+#define OCELLUS_MODEL_STEPS_HPP
+
+#include <chrono>
+#include <initializer_list>
+
+#include "ocellus/kernels/kernels.hpp"
+#include "ocellus/tensor.hpp"
+
+namespace ocellus::inline OCELLUS_ABI {
+
+/// Sees the values between the stages of a pass: "vit.block.3", "phi.layer.0", "logits". For comparing with goldens,
+/// attention maps and the like; observing allocates and copies.
+struct observer {
+  void* context = nullptr;
+  /// values: [rows, cols]; first_row: where they stand in the whole stage (logits come in blocks of rows).
+  void (*observe)(void* context, std::string_view stage, std::uint32_t first_row,
+                  tensor_view<const float> values) = nullptr;
+
+  [[nodiscard]] explicit operator bool() const noexcept { return observe != nullptr; }
+};
+
+/// How long a call may take before it returns with work left; it always does at least one unit of work.
+struct time_budget {
+  std::chrono::nanoseconds limit = std::chrono::nanoseconds::max();
+};
+
+class steps {
+ public:
+  static constexpr std::uint32_t block_rows = 64;
+
+  /// To be called before each run of the pass. A fresh start forgets the units that are done.
+  void begin(const kernels& table, context& ctx, const observer& watch, time_budget budget, bool fresh) noexcept {
+    table_ = &table;
+    ctx_ = &ctx;
+    watch_ = watch;
+    budget_ = budget;
+    start_ = std::chrono::steady_clock::now();
+    at_ = 0;
+    if (fresh) done_ = 0;
+    paused_ = ctx.failed();
+  }
+  /// After the pass's last line: has all of it run?
+  [[nodiscard]] bool finished() const noexcept { return !paused_ && done_ == at_; }
+
+  // One method for each entry of the table; see kernels.hpp for what they compute.
+
+  void linear(const matrix& x, std::initializer_list<linear_output> outputs) noexcept {
+    by_rows(x.rows, [&](std::uint32_t first, std::uint32_t count) {
+      linear_output part[3];
+      std::uint32_t n = 0;
+      for (const linear_output& o : outputs) {
+        part[n] = o;
+        part[n].out = o.out.slice(first, count);
+        if (o.residual) part[n].residual = o.residual.slice(first, count);
+        ++n;
+      }
+      table_->linear(*ctx_, x.slice(first, count), part, n);
+    });
+  }
+  void layer_norm(const layer_norm_args& args) noexcept {
+    unit([&] { table_->layer_norm(*ctx_, args); });
+  }
+  void rms_norm(const rms_norm_args& args) noexcept {
+    unit([&] { table_->rms_norm(*ctx_, args); });
+  }
+  void add(const matrix& a, const matrix& b, const matrix& out) noexcept {
+    unit([&] { table_->add(*ctx_, a, b, out); });
+  }
+  /// One sequence, cut into blocks of query rows.
+  void attention(const attention_args& args, const attention_sequence& sequence) noexcept {
+    by_rows(sequence.rows, [&](std::uint32_t first, std::uint32_t count) {
+      attention_sequence part = sequence;
+      part.first_row = sequence.first_row + first;
+      part.rows = count;
+      part.position = sequence.position + first;
+      attention_args call = args;
+      call.sequences = &part;
+      call.sequence_count = 1;
+      table_->attention(*ctx_, call);
+    });
+  }
+  void rotary_append(const rotary_append_args& args) noexcept {
+    unit([&] { table_->rotary_append(*ctx_, args); });
+  }
+  /// Shows rows to the observer, if there is one.
+  void observe(std::string_view stage, const matrix& values, std::uint32_t first_row = 0) noexcept {
+    if (!watch_) return;
+    unit([&] {
+      auto copy = tensor<float>::make({values.rows, values.cols}, ctx_->hooks().memory);
+      if (!copy) return ctx_->fail(copy.error().code());
+      table_->download(*ctx_, values, copy->data());
+      watch_.observe(watch_.context, stage, first_row, copy->view());
+    });
+  }
+  /// The same for a numbered stage: "vit.block." and 3.
+  void observe(std::string_view stage, std::uint32_t number, const matrix& values) noexcept {
+    if (!watch_) return;
+    char name[48];
+    std::size_t length = stage.copy(name, 32);
+    char digits[10];
+    std::size_t n = 0;
+    do digits[n++] = static_cast<char>('0' + number % 10);
+    while ((number /= 10) != 0);
+    while (n > 0) name[length++] = digits[--n];
+    observe(std::string_view(name, length), values);
+  }
+
+ private:
+  template <class Run>
+  void unit(const Run& run) noexcept {
+    const std::uint64_t mine = at_++;
+    if (paused_ || mine != done_) return;
+    run();
+    if (ctx_->failed()) {
+      paused_ = true;
+      return;
+    }
+    ++done_;
+    paused_ = budget_.limit != std::chrono::nanoseconds::max() &&
+              std::chrono::steady_clock::now() - start_ >= budget_.limit;
+  }
+  template <class Run>
+  void by_rows(std::uint32_t rows, const Run& run) noexcept {
+    for (std::uint32_t first = 0; first < rows; first += block_rows) {
+      unit([&] { run(first, rows - first < block_rows ? rows - first : block_rows); });
+    }
+  }
+
+  const kernels* table_ = nullptr;
+  context* ctx_ = nullptr;
+  observer watch_;
+  time_budget budget_;
+  std::chrono::steady_clock::time_point start_;
+  std::uint64_t at_ = 0;    // the unit that the pass is at
+  std::uint64_t done_ = 0;  // units that have run
+  bool paused_ = false;
+};
+
+}  // namespace ocellus::inline OCELLUS_ABI
+
+#endif  // OCELLUS_MODEL_STEPS_HPP
