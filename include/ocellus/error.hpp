@@ -70,8 +70,7 @@ class error {
     append(q.text.size() > longest ? std::string_view("...\"") : std::string_view("\""));
   }
   template <std::integral I>
-    requires(!std::same_as<I, char> && !std::same_as<I, bool>)
-  void append(I number) noexcept {
+  requires(!std::same_as<I, char> && !std::same_as<I, bool>) void append(I number) noexcept {
     if (number < 0) append('-');
     auto rest = static_cast<std::uint64_t>(number);
     if (number < 0) rest = 0 - rest;
@@ -104,9 +103,9 @@ class [[nodiscard]] result {
 
   // NOLINTNEXTLINE(google-explicit-constructor): `return value;` and `return error(...);` are the point.
   template <class U = T>
-    requires(std::constructible_from<T, U &&> && !std::same_as<std::remove_cvref_t<U>, result> &&
-             !std::same_as<std::remove_cvref_t<U>, error>)
-  result(U&& value) noexcept : value_(std::forward<U>(value)), ok_(true) {}
+  requires(std::constructible_from<T, U&&> && !std::same_as<std::remove_cvref_t<U>, result> &&
+           !std::same_as<std::remove_cvref_t<U>, error>) result(U&& value)
+  noexcept : value_(std::forward<U>(value)), ok_(true) {}
   // NOLINTNEXTLINE(google-explicit-constructor)
   result(const error& e) noexcept : error_(e), ok_(false) {}
 
@@ -182,16 +181,16 @@ class [[nodiscard]] result<void> {
 #define OCELLUS_JOIN(a, b) OCELLUS_JOIN_(a, b)
 
 /// OCELLUS_TRY(expression): returns the expression's error from the enclosing function, or goes on.
-#define OCELLUS_TRY(...)                                                    \
-  if (auto OCELLUS_JOIN(ocellus_try_, __LINE__) = (__VA_ARGS__);            \
-      !OCELLUS_JOIN(ocellus_try_, __LINE__)) [[unlikely]]                   \
+#define OCELLUS_TRY(...)                                                                                \
+  if (auto OCELLUS_JOIN(ocellus_try_, __LINE__) = (__VA_ARGS__); !OCELLUS_JOIN(ocellus_try_, __LINE__)) \
+      [[unlikely]]                                                                                      \
   return OCELLUS_JOIN(ocellus_try_, __LINE__).error()
 
 /// OCELLUS_ASSIGN(auto x, expression): the same, and x becomes the value.
-#define OCELLUS_ASSIGN(target, ...)                                         \
-  auto OCELLUS_JOIN(ocellus_try_, __LINE__) = (__VA_ARGS__);                \
-  if (!OCELLUS_JOIN(ocellus_try_, __LINE__)) [[unlikely]]                   \
-    return OCELLUS_JOIN(ocellus_try_, __LINE__).error();                    \
+#define OCELLUS_ASSIGN(target, ...)                          \
+  auto OCELLUS_JOIN(ocellus_try_, __LINE__) = (__VA_ARGS__); \
+  if (!OCELLUS_JOIN(ocellus_try_, __LINE__)) [[unlikely]]    \
+    return OCELLUS_JOIN(ocellus_try_, __LINE__).error();     \
   target = std::move(*OCELLUS_JOIN(ocellus_try_, __LINE__))
 
 #endif  // OCELLUS_ERROR_HPP

@@ -102,9 +102,7 @@ class array {
     return true;
   }
   /// Copies the elements to the end; they may not be part of this array.
-  [[nodiscard]] bool append(std::span<const T> more) noexcept
-    requires std::is_trivially_copyable_v<T>
-  {
+  [[nodiscard]] bool append(std::span<const T> more) noexcept requires std::is_trivially_copyable_v<T> {
     if (more.empty()) return true;
     if (more.size() > SIZE_MAX - size_) return false;
     if (size_ + more.size() > capacity_ && !grow_to(size_ + more.size())) return false;
@@ -171,9 +169,7 @@ class shared {
   }
   ~shared() {
     if (block_ == nullptr || block_->count.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-    const memory_hooks memory = block_->memory;
-    std::destroy_at(block_);
-    memory.release(memory.context, block_, sizeof(block), alignof(block));
+    block_->end(block_);
   }
 
   /// Null when memory is out.
@@ -181,22 +177,34 @@ class shared {
   [[nodiscard]] static shared make(const memory_hooks& memory, Args&&... args) noexcept {
     shared made;
     void* place = memory.allocate(memory.context, sizeof(block), alignof(block));
-    if (place != nullptr) made.block_ = ::new (place) block{memory, {1}, T(std::forward<Args>(args)...)};
+    if (place == nullptr) return made;
+    const auto end = [](counted* self) noexcept {
+      const memory_hooks hooks = self->memory;
+      std::destroy_at(static_cast<block*>(self));
+      hooks.release(hooks.context, self, sizeof(block), alignof(block));
+    };
+    made.block_ = ::new (place) block{{memory, {1}, end}, T(std::forward<Args>(args)...)};
     return made;
   }
 
   [[nodiscard]] explicit operator bool() const noexcept { return block_ != nullptr; }
-  [[nodiscard]] T& operator*() const noexcept { return block_->value; }
-  [[nodiscard]] T* operator->() const noexcept { return &block_->value; }
-  [[nodiscard]] T* get() const noexcept { return block_ != nullptr ? &block_->value : nullptr; }
+  [[nodiscard]] T& operator*() const noexcept { return *get(); }
+  [[nodiscard]] T* operator->() const noexcept { return get(); }
+  [[nodiscard]] T* get() const noexcept {
+    return block_ != nullptr ? &static_cast<block*>(block_)->value : nullptr;
+  }
 
  private:
-  struct block {
+  // Handles know only this much, so that they can be copied and dropped where T is merely declared.
+  struct counted {
     memory_hooks memory;
     std::atomic<std::uint32_t> count;
+    void (*end)(counted* self) noexcept;
+  };
+  struct block : counted {
     T value;
   };
-  block* block_ = nullptr;
+  counted* block_ = nullptr;
 };
 
 }  // namespace ocellus::inline OCELLUS_ABI

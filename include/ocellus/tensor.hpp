@@ -107,7 +107,8 @@ class tensor {
     tensor made;
     const checked bytes = dims.count() * sizeof(T);
     const checked padded = bytes.align_up(sizeof(line));
-    if (!padded.fits<std::size_t>()) return error(error_code::overflow, "a tensor of shape ", shape_text{dims.dims()});
+    if (!padded.fits<std::size_t>())
+      return error(error_code::overflow, "a tensor of shape ", shape_text{dims.dims()});
     made.lines_ = array<line>(memory);
     if (!made.lines_.resize(static_cast<std::size_t>(padded.value() / sizeof(line)))) {
       return no_memory("a tensor of shape ", shape_text{dims.dims()});

@@ -65,7 +65,8 @@ struct session_state {
   }
 
   [[nodiscard]] result<void> allocate() noexcept;
-  [[nodiscard]] result<step_state> encode(std::span<const float> from, image_embedding& to, time_budget budget) noexcept;
+  [[nodiscard]] result<step_state> encode(std::span<const float> from, image_embedding& to,
+                                          time_budget budget) noexcept;
   [[nodiscard]] result<step_state> step(time_budget budget) noexcept;
   [[nodiscard]] error take_failure(std::string_view what) noexcept {
     const error_code code = ctx.failure();
@@ -86,11 +87,11 @@ struct session_state {
   tensor<float> host_logits;   // [vocabulary]
 
   steps run;
-  pass active = pass::none;       // what `run` is in the middle of
-  std::uint32_t chunk = 0;        // rows of the language pass in progress
-  std::uint32_t position = 0;     // positions computed
-  std::uint32_t length = 0;       // positions taken
-  bool last_chunk = false;        // does the pass in progress end with logits?
+  pass active = pass::none;    // what `run` is in the middle of
+  std::uint32_t chunk = 0;     // rows of the language pass in progress
+  std::uint32_t position = 0;  // positions computed
+  std::uint32_t length = 0;    // positions taken
+  bool last_chunk = false;     // does the pass in progress end with logits?
   std::atomic<bool> busy{false};
 };
 
@@ -111,8 +112,8 @@ class session_guard {
   bool entered_;
 };
 
-#define OCELLUS_ENTER_SESSION(state)                                                               \
-  ::ocellus::OCELLUS_ABI::detail::session_guard guard(state);                                      \
+#define OCELLUS_ENTER_SESSION(state)                          \
+  ::ocellus::OCELLUS_ABI::detail::session_guard guard(state); \
   if (!guard.entered()) return error(error_code::busy, "the session is in use by another thread")
 
 result<void> session_state::allocate() noexcept {
@@ -151,10 +152,12 @@ result<void> session_state::allocate() noexcept {
   return {};
 }
 
-result<step_state> session_state::encode(std::span<const float> from, image_embedding& to, time_budget budget) noexcept {
+result<step_state> session_state::encode(std::span<const float> from, image_embedding& to,
+                                         time_budget budget) noexcept {
   const model_config& c = source.config();
   // A pass that was interrupted goes on only with the very same picture.
-  const bool fresh = active != pass::encode || std::memcmp(pixels.data(), from.data(), from.size_bytes()) != 0;
+  const bool fresh =
+      active != pass::encode || std::memcmp(pixels.data(), from.data(), from.size_bytes()) != 0;
   if (fresh) {
     std::memcpy(pixels.data(), from.data(), from.size_bytes());
     extract_patches(c.vit, pixels.span(), patch_values.span());
@@ -187,7 +190,8 @@ result<step_state> session_state::step(time_budget budget) noexcept {
     }
     time_budget rest = budget;
     if (budget.limit != std::chrono::nanoseconds::max()) {
-      rest.limit -= std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start);
+      rest.limit -=
+          std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start);
     }
     const phi_buffers buffers = plan.phi.first(chunk);
     const matrix input = plan.input.slice(position, chunk);
@@ -226,7 +230,8 @@ session::~session() = default;
 
 namespace detail {
 
-[[nodiscard]] inline result<const kernels*> session_kernels(const model_config& c, const session_options& options) noexcept {
+[[nodiscard]] inline result<const kernels*> session_kernels(const model_config& c,
+                                                            const session_options& options) noexcept {
   if (options.context > c.phi.max_positions) {
     return error(error_code::invalid_argument, "a context of ", options.context, " positions, the model has ",
                  c.phi.max_positions);
@@ -241,7 +246,8 @@ namespace detail {
 
 }  // namespace detail
 
-result<session> session::open(const model& source, const session_options& options, const host& hooks) noexcept {
+result<session> session::open(const model& source, const session_options& options,
+                              const host& hooks) noexcept {
   OCELLUS_ASSIGN(const kernels* table, detail::session_kernels(source.config(), options));
   if (hooks.tasks.workers == 0 || hooks.tasks.parallel_for == nullptr) {
     return error(error_code::invalid_argument, "a host without workers");
@@ -264,8 +270,9 @@ result<std::uint64_t> session::estimate(const model_config& config, const sessio
     pictures = (side * side * 6 + checked(config.vit.patches()) * config.vit.patch_values()) * sizeof(float);
   }
   const checked all = plan.work_bytes() + plan.kept.bytes() + kv_cache::bytes(config.phi, plan.context) +
-                      checked(table->scratch_bytes_per_worker).align_up(line_bytes) * hooks.tasks.workers + pictures +
-                      checked(config.phi.vocabulary) * sizeof(float) + sizeof(detail::session_state);
+                      checked(table->scratch_bytes_per_worker).align_up(line_bytes) * hooks.tasks.workers +
+                      pictures + checked(config.phi.vocabulary) * sizeof(float) +
+                      sizeof(detail::session_state);
   if (!plan.valid() || !all.valid()) {
     return error(error_code::overflow, "a context of ", plan.context, " positions");
   }
@@ -275,17 +282,22 @@ result<std::uint64_t> session::estimate(const model_config& config, const sessio
 const model& session::source() const noexcept { return state_->source; }
 std::string_view session::target() const noexcept { return state_->table->name; }
 
-result<step_state> session::encode(const image_view& picture, image_embedding& to, time_budget budget) noexcept {
+result<step_state> session::encode(const image_view& picture, image_embedding& to,
+                                   time_budget budget) noexcept {
   OCELLUS_ENTER_SESSION(*state_);
-  if (!state_->plan.vit.patch_values) return error(error_code::no_vision, "this session cannot encode pictures");
+  if (!state_->plan.vit.patch_values)
+    return error(error_code::no_vision, "this session cannot encode pictures");
   tensor<float>& pixels = state_->fresh_pixels;
-  OCELLUS_TRY(preprocess(picture, source().config().vit.image_size, pixels.span(), state_->ctx.hooks().memory));
+  OCELLUS_TRY(
+      preprocess(picture, source().config().vit.image_size, pixels.span(), state_->ctx.hooks().memory));
   return state_->encode(pixels.span(), to, budget);
 }
 
-result<step_state> session::encode(std::span<const float> pixels, image_embedding& to, time_budget budget) noexcept {
+result<step_state> session::encode(std::span<const float> pixels, image_embedding& to,
+                                   time_budget budget) noexcept {
   OCELLUS_ENTER_SESSION(*state_);
-  if (!state_->plan.vit.patch_values) return error(error_code::no_vision, "this session cannot encode pictures");
+  if (!state_->plan.vit.patch_values)
+    return error(error_code::no_vision, "this session cannot encode pictures");
   if (pixels.size() != state_->pixels.size()) {
     return error(error_code::invalid_argument, pixels.size(), " pixel values, expected ",
                  shape_text{state_->pixels.dims().dims()});
@@ -297,17 +309,19 @@ result<void> session::append(std::span<const std::uint32_t> tokens) noexcept {
   OCELLUS_ENTER_SESSION(*state_);
   detail::session_state& s = *state_;
   if (tokens.size() > s.plan.context - s.length) {
-    return error(error_code::context_full, tokens.size(), " tokens behind ", s.length, " do not fit into a context of ",
-                 s.plan.context);
+    return error(error_code::context_full, tokens.size(), " tokens behind ", s.length,
+                 " do not fit into a context of ", s.plan.context);
   }
   for (std::uint32_t id : tokens) {
     if (id >= s.source.config().phi.vocabulary) {
-      return error(error_code::token_unknown, "token id ", id, ", the vocabulary has ", s.source.config().phi.vocabulary);
+      return error(error_code::token_unknown, "token id ", id, ", the vocabulary has ",
+                   s.source.config().phi.vocabulary);
     }
   }
   const auto count = static_cast<std::uint32_t>(tokens.size());
   if (count == 0) return {};
-  s.table->embed(s.ctx, {s.source.weights().phi.embedding, tokens.data(), s.plan.input.slice(s.length, count)});
+  s.table->embed(s.ctx,
+                 {s.source.weights().phi.embedding, tokens.data(), s.plan.input.slice(s.length, count)});
   if (s.ctx.failed()) return s.take_failure("taking tokens");
   s.length += count;
   return {};
@@ -320,7 +334,8 @@ result<void> session::append(const image_embedding& picture) noexcept {
   if (!c.has_vision) return error(error_code::no_vision, "the model has no picture side");
   if (!(picture.values.dims() == shape{c.qformer.queries, c.phi.width})) {
     return error(error_code::invalid_argument, "an image embedding of shape ",
-                 shape_text{picture.values.dims().dims()}, ", the model's are [", c.qformer.queries, ", ", c.phi.width, "]");
+                 shape_text{picture.values.dims().dims()}, ", the model's are [", c.qformer.queries, ", ",
+                 c.phi.width, "]");
   }
   if (c.qformer.queries > s.plan.context - s.length) {
     return error(error_code::context_full, "a picture of ", c.qformer.queries, " positions behind ", s.length,

@@ -35,7 +35,9 @@ class context {
     scratch_ = static_cast<std::byte*>(memory);
     scratch_stride_ = bytes_per_worker;
   }
-  [[nodiscard]] void* scratch(std::uint32_t worker) const noexcept { return scratch_ + worker * scratch_stride_; }
+  [[nodiscard]] void* scratch(std::uint32_t worker) const noexcept {
+    return scratch_ + worker * scratch_stride_;
+  }
 
   /// Notes the first failure; later ones are dropped.
   void fail(error_code code) noexcept {

@@ -78,7 +78,7 @@ struct linear_output {
   matrix bias = {};      ///< [N], or none
   activation act = activation::none;
   matrix residual = {};  ///< [T, N], or none; may not overlap out
-  matrix out;       ///< [T, N]
+  matrix out;            ///< [T, N]
 };
 
 /// One layer norm: out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias, row by row, biased variance.
@@ -92,8 +92,8 @@ struct layer_norm_args {
 
 /// out = x / sqrt(mean(x^2) + eps) * weight + residual, row by row.
 struct rms_norm_args {
-  matrix x;         ///< [T, K]
-  matrix weight;    ///< [K]
+  matrix x;              ///< [T, K]
+  matrix weight;         ///< [K]
   matrix residual = {};  ///< [T, K], or none
   float eps = 0;
   matrix out;  ///< [T, K]
@@ -101,8 +101,8 @@ struct rms_norm_args {
 
 /// Keys and values of consecutive positions, all heads. Head h of position p: k row p, `h * head_stride` elements on.
 struct kv_segment {
-  matrix k;  ///< [P, D] rows of head 0; f32
-  matrix v;  ///< [P, D] rows of head 0; f32
+  matrix k;                       ///< [P, D] rows of head 0; f32
+  matrix v;                       ///< [P, D] rows of head 0; f32
   std::uint64_t head_stride = 0;  ///< elements
 };
 

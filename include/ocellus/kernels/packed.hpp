@@ -26,9 +26,10 @@ enum class weight_format : std::uint8_t { f32, f16, bf16 };
 /// The element type of a format.
 [[nodiscard]] dtype dtype_of_format(weight_format format) noexcept;
 
-inline constexpr std::uint32_t panel_rows = 16;   ///< rows of a panel
-inline constexpr std::uint32_t column_pad = 64;   ///< columns, and the stride of activation rows, are padded to this
-inline constexpr std::size_t line_bytes = 64;     ///< a panel is a sequence of lines of so many bytes
+inline constexpr std::uint32_t panel_rows = 16;  ///< rows of a panel
+inline constexpr std::uint32_t column_pad =
+    64;  ///< columns, and the stride of activation rows, are padded to this
+inline constexpr std::size_t line_bytes = 64;  ///< a panel is a sequence of lines of so many bytes
 
 /// The shape that a packed [n, k] has in a file, as written above.
 [[nodiscard]] shape packed_shape(weight_format format, std::uint32_t n, std::uint32_t k) noexcept;
@@ -39,12 +40,12 @@ inline constexpr std::size_t line_bytes = 64;     ///< a panel is a sequence of 
 
 /// Packs up to 16 rows into one panel. Values are rounded to nearest even; missing rows and columns become 0.
 /// rows: [count, k] f32, row i at rows + i * stride. panel: panel_bytes(format, k) bytes, any alignment.
-void pack_panel(weight_format format, const float* rows, std::size_t stride, std::uint32_t count, std::uint32_t k,
-                std::byte* panel) noexcept;
+void pack_panel(weight_format format, const float* rows, std::size_t stride, std::uint32_t count,
+                std::uint32_t k, std::byte* panel) noexcept;
 
 /// Element (row, column) of a packed matrix, widened to f32: for tests and for looking at files.
-[[nodiscard]] float packed_at(weight_format format, const std::byte* packed, std::uint32_t k, std::uint32_t row,
-                              std::uint32_t column) noexcept;
+[[nodiscard]] float packed_at(weight_format format, const std::byte* packed, std::uint32_t k,
+                              std::uint32_t row, std::uint32_t column) noexcept;
 
 }  // namespace ocellus::inline OCELLUS_ABI
 

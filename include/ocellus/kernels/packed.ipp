@@ -64,8 +64,8 @@ checked packed_bytes(weight_format format, std::uint32_t n, std::uint32_t k) noe
   return panel_bytes(format, k) * (round_up<std::uint64_t>(n, panel_rows) / panel_rows);
 }
 
-void pack_panel(weight_format format, const float* rows, std::size_t stride, std::uint32_t count, std::uint32_t k,
-                std::byte* panel) noexcept {
+void pack_panel(weight_format format, const float* rows, std::size_t stride, std::uint32_t count,
+                std::uint32_t k, std::byte* panel) noexcept {
   const std::uint32_t together = detail::columns_per_line(format);
   const std::uint32_t columns = round_up(k, column_pad);
   for (std::uint32_t first = 0; first < columns; first += together) {
@@ -99,8 +99,8 @@ float packed_at(weight_format format, const std::byte* packed, std::uint32_t k, 
                 std::uint32_t column) noexcept {
   const std::uint32_t together = detail::columns_per_line(format);
   const std::byte* panel = packed + row / panel_rows * panel_bytes(format, k).value();
-  const std::size_t element =
-      std::size_t{column / together} * panel_rows * together + row % panel_rows * together + column % together;
+  const std::size_t element = std::size_t{column / together} * panel_rows * together +
+                              row % panel_rows * together + column % together;
   switch (format) {
     case weight_format::f16: {
       f16 v;

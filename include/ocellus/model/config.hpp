@@ -36,7 +36,9 @@ struct qformer_config {
   float eps = 1e-12f;
 
   [[nodiscard]] std::uint32_t head_size() const noexcept { return width / heads; }
-  [[nodiscard]] bool has_cross(std::uint32_t layer) const noexcept { return (cross_layers >> layer & 1) != 0; }
+  [[nodiscard]] bool has_cross(std::uint32_t layer) const noexcept {
+    return (cross_layers >> layer & 1) != 0;
+  }
 };
 
 /// Phi-2, plain or with TinyGPT-V's extra norms.
@@ -49,9 +51,9 @@ struct phi_config {
   std::uint32_t rotary_size = 0;    ///< leading values of a head that RoPE rotates
   std::uint32_t max_positions = 0;  ///< context that the model was trained for
   float rope_theta = 10000.0f;
-  float eps = 1e-5f;      ///< layer norms, and q/k norms
-  float rms_eps = 1e-6f;  ///< the RMS norm behind attention
-  bool qk_norm = false;   ///< a layer norm over each head's q and k
+  float eps = 1e-5f;       ///< layer norms, and q/k norms
+  float rms_eps = 1e-6f;   ///< the RMS norm behind attention
+  bool qk_norm = false;    ///< a layer norm over each head's q and k
   bool post_norm = false;  ///< an RMS norm of the attention's output
 
   [[nodiscard]] std::uint32_t head_size() const noexcept { return width / heads; }
@@ -70,7 +72,8 @@ struct model_config {
 [[nodiscard]] result<void> validate(const model_config& config) noexcept;
 
 /// Reads the JSON that to_json wrote; a missing, unknown or mistyped field is an error. The result is validated.
-[[nodiscard]] result<model_config> parse_model_config(std::string_view json, const memory_hooks& memory) noexcept;
+[[nodiscard]] result<model_config> parse_model_config(std::string_view json,
+                                                      const memory_hooks& memory) noexcept;
 
 /// The configuration as one JSON object, for __metadata__ of a model file.
 [[nodiscard]] result<text> to_json(const model_config& config, const memory_hooks& memory) noexcept;

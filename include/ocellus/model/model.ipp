@@ -50,7 +50,8 @@ struct weight_binder {
     used[static_cast<std::size_t>(t - state.contents->tensors().data())] = true;
     return t;
   }
-  [[nodiscard]] result<const tensor_info*> take(std::string_view name, dtype type, const shape& dims) noexcept {
+  [[nodiscard]] result<const tensor_info*> take(std::string_view name, dtype type,
+                                                const shape& dims) noexcept {
     OCELLUS_ASSIGN(const tensor_info* t, take(name));
     if (t->type != type || !(t->dims == dims)) {
       return error(error_code::tensor_shape, "tensor ", quoted{name}, " is ", name_of(t->type), " ",
@@ -59,12 +60,14 @@ struct weight_binder {
     return t;
   }
   /// What ocellus.matrices says of a matrix; its logical size must be what the configuration asks for.
-  [[nodiscard]] result<weight_format> format_of(std::string_view name, std::uint32_t n, std::uint32_t k) noexcept {
+  [[nodiscard]] result<weight_format> format_of(std::string_view name, std::uint32_t n,
+                                                std::uint32_t k) noexcept {
     const json::value entry = matrices.find(name);
     const auto written = entry.find("format").as_string_view();
     weight_format format{};
     if (!written || !parse_weight_format(*written, format)) {
-      return error(error_code::tensor_shape, "ocellus.matrices gives no known format for tensor ", quoted{name});
+      return error(error_code::tensor_shape, "ocellus.matrices gives no known format for tensor ",
+                   quoted{name});
     }
     if (entry.find("n").as_uint64() != n || entry.find("k").as_uint64() != k) {
       return error(error_code::tensor_shape, "ocellus.matrices gives another size than [", n, ", ", k,
@@ -105,7 +108,8 @@ struct weight_binder {
   }
 };
 
-[[nodiscard]] inline result<std::string_view> model_metadata(const safetensors& file, std::string_view key) noexcept {
+[[nodiscard]] inline result<std::string_view> model_metadata(const safetensors& file,
+                                                             std::string_view key) noexcept {
   if (const auto value = file.metadata(key)) return *value;
   return error(error_code::not_a_model, "the file's metadata has no ", quoted{key},
                ": not an ocellus model (make one with `ocellus convert`)");
@@ -134,7 +138,8 @@ struct weight_binder {
   return visit_weights(state.config, state.weights, bind);
 }
 
-[[nodiscard]] inline result<std::span<const std::byte>> tokenizer_bytes(const model_state& state, std::string_view name,
+[[nodiscard]] inline result<std::span<const std::byte>> tokenizer_bytes(const model_state& state,
+                                                                        std::string_view name,
                                                                         dtype type) noexcept {
   const tensor_info* t = state.contents->find(name);
   if (t == nullptr) return error(error_code::tensor_missing, "the model has no tensor ", quoted{name});
@@ -156,8 +161,8 @@ struct weight_binder {
   auto words = tokenizer::from_data(data, state.ctx.hooks().memory);
   if (!words) return words.error().in("the model's tokenizer");
   if (words->vocab_size() > state.config.phi.vocabulary) {
-    return error(error_code::config_mismatch, "the tokenizer has ", words->vocab_size(), " ids, the embedding only ",
-                 state.config.phi.vocabulary, " rows");
+    return error(error_code::config_mismatch, "the tokenizer has ", words->vocab_size(),
+                 " ids, the embedding only ", state.config.phi.vocabulary, " rows");
   }
   state.words.emplace(std::move(*words));
   return {};
@@ -180,7 +185,8 @@ struct weight_binder {
   for (const json::value stop : parsed->root().elements()) {
     const auto words = stop.as_string_view();
     if (!words || words->empty() || words->size() > longest) {
-      return error(error_code::not_a_model, "ocellus.stops holds something that is no string of 1 to ", longest, " bytes");
+      return error(error_code::not_a_model, "ocellus.stops holds something that is no string of 1 to ",
+                   longest, " bytes");
     }
     const std::size_t at = state.stop_bytes.size();
     if (!state.stop_bytes.append(*words) || !state.stops.push_back(state.stop_bytes.view().substr(at))) {
@@ -196,8 +202,8 @@ struct weight_binder {
   state.contents.emplace(std::move(contents));
   OCELLUS_ASSIGN(const std::string_view version, model_metadata(*state.contents, "ocellus.format"));
   if (version != model::format_version) {
-    return error(error_code::model_version, "the model is of format ", quoted{version}, ", this library reads format ",
-                 model::format_version);
+    return error(error_code::model_version, "the model is of format ", quoted{version},
+                 ", this library reads format ", model::format_version);
   }
   OCELLUS_ASSIGN(const std::string_view config, model_metadata(*state.contents, "ocellus.config"));
   OCELLUS_ASSIGN(state.config, parse_model_config(config, memory));

@@ -47,11 +47,11 @@ struct phi_buffers {
 
 /// What a pass over some rows needs besides the weights.
 struct phi_pass {
-  matrix input;              ///< [T, W]  embeddings
-  std::uint32_t position;    ///< of the first row
+  matrix input;            ///< [T, W]  embeddings
+  std::uint32_t position;  ///< of the first row
   const kv_cache* cache;
-  matrix cosines, sines;     ///< see rotary_tables
-  phi_buffers buffers;       ///< of T rows
+  matrix cosines, sines;  ///< see rotary_tables
+  phi_buffers buffers;    ///< of T rows
 };
 
 /// p.input -> p.buffers.h [T, W], behind the final norm; keys and values are stored at their positions.

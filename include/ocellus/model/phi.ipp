@@ -44,7 +44,8 @@ void rotary_tables(const phi_config& c, std::uint32_t positions, std::span<float
   for (std::uint32_t i = 0; i < half; ++i) {
     // The reference rounds the frequency and the angle to f32; at position 2047 that is 1e-4 of a turn away from the
     // angle in double, so the same roundings are made here.
-    const double exponent = static_cast<double>(static_cast<float>(2 * i) / static_cast<float>(c.rotary_size));
+    const double exponent =
+        static_cast<double>(static_cast<float>(2 * i) / static_cast<float>(c.rotary_size));
     const float power = static_cast<float>(std::pow(static_cast<double>(c.rope_theta), exponent));
     const float frequency = 1.0f / power;
     for (std::uint32_t p = 0; p < positions; ++p) {
@@ -112,14 +113,16 @@ void phi_forward(steps& run, const phi_config& c, const phi_weights& w, const ph
 
     // Attention and MLP run in parallel from the same norm: x = x + post(dense(attention(h))) + fc2(gelu(fc1(h))).
     run.layer_norm({.x = x, .weight = l.norm.weight, .bias = l.norm.bias, .eps = c.eps, .out = b.h});
-    run.linear(b.h, {{.weight = l.qkv.weight, .bias = l.qkv.bias, .out = b.qkv},
-                     {.weight = l.fc1.weight, .bias = l.fc1.bias, .act = activation::gelu_tanh, .out = b.mlp}});
+    run.linear(b.h,
+               {{.weight = l.qkv.weight, .bias = l.qkv.bias, .out = b.qkv},
+                {.weight = l.fc1.weight, .bias = l.fc1.bias, .act = activation::gelu_tanh, .out = b.mlp}});
     run.rotary_append(rotate);
     run.attention(attend, sequence);
     run.linear(b.mlp, {{.weight = l.fc2.weight, .bias = l.fc2.bias, .residual = x, .out = b.y}});
     if (c.post_norm) {
       run.linear(b.attended, {{.weight = l.dense.weight, .bias = l.dense.bias, .out = b.dense}});
-      run.rms_norm({.x = b.dense, .weight = l.post_norm.weight, .residual = b.y, .eps = c.rms_eps, .out = b.x});
+      run.rms_norm(
+          {.x = b.dense, .weight = l.post_norm.weight, .residual = b.y, .eps = c.rms_eps, .out = b.x});
     } else {
       run.linear(b.attended, {{.weight = l.dense.weight, .bias = l.dense.bias, .residual = b.y, .out = b.x}});
     }

@@ -37,7 +37,8 @@ void qformer_forward(steps& run, const model_config& c, const model_weights& w, 
   attention_sequence queries;  // keys from the queries themselves
   queries.rows = q.queries;
   queries.segment_count = 1;
-  queries.segments[0] = {b.qkv.columns(q.width, q.head_size()), b.qkv.columns(2 * q.width, q.head_size()), q.head_size()};
+  queries.segments[0] = {b.qkv.columns(q.width, q.head_size()), b.qkv.columns(2 * q.width, q.head_size()),
+                         q.head_size()};
   attention_sequence picture = queries;  // keys from the picture
   picture.segments[0] = {b.kv.columns(0, q.head_size()), b.kv.columns(q.width, q.head_size()), q.head_size()};
 
@@ -68,7 +69,8 @@ void qformer_forward(steps& run, const model_config& c, const model_weights& w, 
       output(l.cross_out, b.attended, l.cross_norm, b.y, b.z);
       residual = b.z;
     }
-    run.linear(residual, {{.weight = l.fc1.weight, .bias = l.fc1.bias, .act = activation::gelu, .out = b.mlp}});
+    run.linear(residual,
+               {{.weight = l.fc1.weight, .bias = l.fc1.bias, .act = activation::gelu, .out = b.mlp}});
     output(l.fc2, b.mlp, l.norm, residual, b.x);
     run.observe("qformer.layer.", i, b.x);
   }

@@ -34,7 +34,8 @@ class steps {
   static constexpr std::uint32_t block_rows = 64;
 
   /// To be called before each run of the pass. A fresh start forgets the units that are done.
-  void begin(const kernels& table, context& ctx, const observer& watch, time_budget budget, bool fresh) noexcept {
+  void begin(const kernels& table, context& ctx, const observer& watch, time_budget budget,
+             bool fresh) noexcept {
     table_ = &table;
     ctx_ = &ctx;
     watch_ = watch;

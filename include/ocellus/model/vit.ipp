@@ -47,7 +47,8 @@ void vit_forward(steps& run, const vit_config& c, const vit_weights& w, const vi
   attention_sequence all;  // every token sees every token
   all.rows = c.tokens();
   all.segment_count = 1;
-  all.segments[0] = {b.qkv.columns(c.width, c.head_size()), b.qkv.columns(2 * c.width, c.head_size()), c.head_size()};
+  all.segments[0] = {b.qkv.columns(c.width, c.head_size()), b.qkv.columns(2 * c.width, c.head_size()),
+                     c.head_size()};
   attention_args attend;
   attend.q = b.qkv.columns(0, c.width);
   attend.out = b.attended;
@@ -68,7 +69,8 @@ void vit_forward(steps& run, const vit_config& c, const vit_weights& w, const vi
     run.linear(b.mlp, {{.weight = l.fc2.weight, .bias = l.fc2.bias, .residual = b.y, .out = b.x}});
     run.observe("vit.block.", i, b.x);
   }
-  run.layer_norm({.x = b.x, .weight = w.norm.weight, .bias = w.norm.bias, .eps = c.final_eps, .out = b.tokens});
+  run.layer_norm(
+      {.x = b.x, .weight = w.norm.weight, .bias = w.norm.bias, .eps = c.final_eps, .out = b.tokens});
   run.observe("ln_vision", b.tokens);
 }
 

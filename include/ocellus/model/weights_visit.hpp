@@ -12,7 +12,8 @@ template <class Visitor>
 struct weight_walk {
   Visitor& visit;
 
-  [[nodiscard]] result<void> linear(const tensor_name& at, linear_weights& w, std::uint32_t n, std::uint32_t k) noexcept {
+  [[nodiscard]] result<void> linear(const tensor_name& at, linear_weights& w, std::uint32_t n,
+                                    std::uint32_t k) noexcept {
     OCELLUS_TRY(visit.matrix_of((at / "weight").view(), w.weight, n, k));
     return visit.vector_of((at / "bias").view(), w.bias, n);
   }
@@ -45,7 +46,8 @@ struct weight_walk {
     return norm(at / "norm", w.norm, c.width);
   }
 
-  [[nodiscard]] result<void> qformer(const qformer_config& c, std::uint32_t image_width, qformer_weights& w) noexcept {
+  [[nodiscard]] result<void> qformer(const qformer_config& c, std::uint32_t image_width,
+                                     qformer_weights& w) noexcept {
     const tensor_name at("qformer");
     OCELLUS_TRY(visit.rows_of((at / "queries").view(), w.queries, c.queries, c.width));
     OCELLUS_TRY(norm(at / "norm", w.norm, c.width));
@@ -102,8 +104,10 @@ result<void> visit_weights(const model_config& c, model_weights& w, Visitor& vis
   if (c.has_vision) {
     OCELLUS_TRY(walk.vit(c.vit, w.vit));
     OCELLUS_TRY(walk.qformer(c.qformer, c.vit.width, w.qformer));
-    OCELLUS_TRY(walk.linear(tensor_name("projection") / 0u, w.projection[0], c.projection_width, c.qformer.width));
-    OCELLUS_TRY(walk.linear(tensor_name("projection") / 1u, w.projection[1], c.phi.width, c.projection_width));
+    OCELLUS_TRY(
+        walk.linear(tensor_name("projection") / 0u, w.projection[0], c.projection_width, c.qformer.width));
+    OCELLUS_TRY(
+        walk.linear(tensor_name("projection") / 1u, w.projection[1], c.phi.width, c.projection_width));
   }
   return walk.phi(c.phi, w.phi);
 }
