@@ -46,7 +46,7 @@ class steps {
     paused_ = ctx.failed();
   }
   /// After the pass's last line: has all of it run?
-  [[nodiscard]] bool finished() const noexcept { return !paused_ && done_ == at_; }
+  [[nodiscard]] bool finished() const noexcept { return done_ == at_; }
 
   // One method for each entry of the table; see kernels.hpp for what they compute.
 
