@@ -37,7 +37,7 @@ class checked {
   /// Valid, and small enough for Size, the type that it will be stored in.
   template <class Size>
   [[nodiscard]] constexpr bool fits() const noexcept {
-    return valid_ && value_ <= static_cast<std::uint64_t>(std::numeric_limits<Size>::max());
+    return valid_ && value_ <= static_cast<std::uint64_t>((std::numeric_limits<Size>::max)());
   }
 
  private:

@@ -1,0 +1,38 @@
+// Per SIMD target: the table.
+#if defined(OCELLUS_KERNELS_CPU_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef OCELLUS_KERNELS_CPU_INL_H
+#undef OCELLUS_KERNELS_CPU_INL_H
+#else
+#define OCELLUS_KERNELS_CPU_INL_H
+#endif
+
+#include "ocellus/kernels/attention-inl.h"
+#include "ocellus/kernels/linear-inl.h"
+#include "ocellus/kernels/norm-inl.h"
+
+namespace ocellus::inline OCELLUS_ABI {
+namespace detail {
+namespace HWY_NAMESPACE {
+
+inline constexpr kernels table = {
+    &HWY_STR(HWY_NAMESPACE)[2],  // without the "N_"
+    round_up<std::uint64_t>((std::max)(sizeof(attention_scratch), sizeof(linear_scratch)), 64),
+    cpu_allocate,
+    cpu_release,
+    cpu_wrap,
+    cpu_upload,
+    cpu_download,
+    linear,
+    layer_norm,
+    rms_norm,
+    add,
+    attention,
+    rotary_append,
+    embed,
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace detail
+}  // namespace ocellus::inline OCELLUS_ABI
+
+#endif  // OCELLUS_KERNELS_CPU_INL_H

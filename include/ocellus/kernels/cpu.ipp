@@ -1,0 +1,110 @@
+// The CPU kernels, compiled for each SIMD target, and the list of those that this processor can run. The only
+// file that includes Highway: a host may use Highway itself, in other files in any way, in this one before or
+// after with static dispatch (highway.h without foreach_target.h, which works once a file).
+#ifndef OCELLUS_KERNELS_CPU_IPP
+#define OCELLUS_KERNELS_CPU_IPP
+
+#include <iterator>
+
+#include "ocellus/kernels/cpu.hpp"
+#include "ocellus/kernels/reference.ipp"
+
+#if defined(HIGHWAY_HWY_FOREACH_TARGET_H_) && !defined(OCELLUS_STATIC_DISPATCH)
+#error "hwy/foreach_target.h works once a file: include <ocellus/implementation.hpp> in a .cpp of its own"
+#endif
+
+// The kernels need vectors whose size is known at compile time: NEON rather than SVE. (The names become known
+// later.)
+#if defined(__ARM_FEATURE_SVE) && !defined(HWY_DISABLED_TARGETS)
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#endif
+
+#if defined(OCELLUS_STATIC_DISPATCH)
+// Highway takes AVX2 and better for promised only together with AES and carry-less products, which are not
+// used here.
+#if defined(__AVX2__) && !defined(__AES__) && !defined(HWY_DISABLE_PCLMUL_AES)
+#define HWY_DISABLE_PCLMUL_AES 1
+#endif
+#else
+#pragma push_macro("HWY_TARGET_INCLUDE")
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "ocellus/kernels/targets-inl.h"
+#include <hwy/foreach_target.h>
+#pragma pop_macro("HWY_TARGET_INCLUDE")
+#endif
+
+#include "ocellus/kernels/targets-inl.h"  // the static target
+
+namespace ocellus::inline OCELLUS_ABI {
+namespace detail {
+
+#if defined(OCELLUS_STATIC_DISPATCH)
+#define OCELLUS_CHOSEN_AT_RUN_TIME(target) 0
+#else
+#define OCELLUS_CHOSEN_AT_RUN_TIME(target) ((HWY_TARGETS & (target)) != 0 && HWY_STATIC_TARGET != (target))
+#endif
+
+// Slowest first. Each needs what the one before it needs, so those that can run come before those that
+// cannot.
+inline constexpr const kernels* cpu_tables[] = {
+    &reference_table,
+#if OCELLUS_WANTS_TARGET
+    &HWY_NAMESPACE::table,
+#endif
+#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_SSE4)
+    &N_SSE4::table,
+#endif
+#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX2)
+    &N_AVX2::table,
+#endif
+#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX3)
+    &N_AVX3::table,
+#endif
+};
+
+/// What a table needs of the processor, as a bit of Highway's; 0: nothing beyond what the compiler was told.
+inline constexpr std::int64_t cpu_targets[] = {
+    0,
+#if OCELLUS_WANTS_TARGET
+    0,
+#endif
+#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_SSE4)
+    HWY_SSE4,
+#endif
+#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX2)
+    HWY_AVX2,
+#endif
+#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX3)
+    HWY_AVX3,
+#endif
+};
+static_assert(std::size(cpu_tables) == std::size(cpu_targets));
+
+}  // namespace detail
+
+std::span<const kernels* const> cpu_kernels() noexcept {
+  std::size_t count = 0;
+#if defined(OCELLUS_STATIC_DISPATCH)
+  count = std::size(detail::cpu_tables);
+#else
+  const std::int64_t supported = hwy::SupportedTargets();
+  while (count < std::size(detail::cpu_tables) && (detail::cpu_targets[count] & ~supported) == 0) ++count;
+#endif
+  return {detail::cpu_tables, count};
+}
+
+const kernels* find_cpu_kernels(std::string_view name) noexcept {
+  const std::span<const kernels* const> tables = cpu_kernels();
+  if (name.empty()) return tables.back();
+  for (const kernels* table : tables) {
+    if (name == table->name) return table;
+  }
+  return nullptr;
+}
+
+}  // namespace ocellus::inline OCELLUS_ABI
+
+#undef OCELLUS_CHOSEN_AT_RUN_TIME
+#undef OCELLUS_WANTS_TARGET
+
+#endif  // OCELLUS_KERNELS_CPU_IPP

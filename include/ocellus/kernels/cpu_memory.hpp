@@ -1,0 +1,43 @@
+// Memory of the CPU tables: a handle is the memory itself. Also how their entries find a row of a matrix.
+#ifndef OCELLUS_KERNELS_CPU_MEMORY_HPP
+#define OCELLUS_KERNELS_CPU_MEMORY_HPP
+
+#include "ocellus/kernels/kernels.hpp"
+
+namespace ocellus::inline OCELLUS_ABI {
+namespace detail {
+
+buffer cpu_allocate(context& ctx, std::uint64_t bytes) noexcept;
+void cpu_release(context& ctx, buffer& memory) noexcept;
+buffer cpu_wrap(context& ctx, const void* memory, std::uint64_t bytes) noexcept;
+void cpu_upload(context& ctx, const void* rows, const matrix& to) noexcept;
+void cpu_download(context& ctx, const matrix& from, void* rows) noexcept;
+
+/// The first byte of row i.
+[[nodiscard]] inline std::byte* cpu_row_bytes(const matrix& m, std::uint64_t i) noexcept {
+  return static_cast<std::byte*>(m.handle) + m.offset + i * m.stride * (bits_of(m.type) / 8);
+}
+/// Row i of a matrix of f32.
+[[nodiscard]] inline float* cpu_row(const matrix& m, std::uint64_t i) noexcept {
+  return reinterpret_cast<float*>(cpu_row_bytes(m, i));
+}
+/// Row 0, or null for an absent vector.
+[[nodiscard]] inline const float* cpu_vector(const matrix& m) noexcept { return m ? cpu_row(m, 0) : nullptr; }
+
+/// The first byte of a packed weight.
+[[nodiscard]] inline const std::byte* cpu_panels(const packed_matrix& w) noexcept {
+  return static_cast<const std::byte*>(w.handle) + w.offset;
+}
+
+/// Key or value row p of head h of a sequence, p counted through its segments.
+[[nodiscard]] inline float* cpu_cached(const attention_sequence& s, matrix kv_segment::*side, std::uint64_t p,
+                                       std::uint32_t h) noexcept {
+  std::uint32_t i = 0;
+  while (i + 1 < s.segment_count && p >= (s.segments[i].*side).rows) p -= (s.segments[i++].*side).rows;
+  return cpu_row(s.segments[i].*side, p) + h * s.segments[i].head_stride;
+}
+
+}  // namespace detail
+}  // namespace ocellus::inline OCELLUS_ABI
+
+#endif  // OCELLUS_KERNELS_CPU_MEMORY_HPP

@@ -1,0 +1,378 @@
+// Per SIMD target: linear(), the product of activations with packed weights.
+//
+// Many rows (prefill, the ViT): a task owns 64 output columns (4 panels) of a block of rows. It walks K in blocks of
+// 256 columns. Such a block of two panels, widened to f32, stays in the first-level cache while tiles of tile_rows rows
+// by 2 vectors of outputs are summed in registers; `out` itself holds the sums between K blocks. One row (decoding): a
+// task streams a few panels once, each an unbroken run of memory, and widens in registers. What a task is, and the
+// order of every sum, follow from shapes alone.
+#if defined(OCELLUS_KERNELS_LINEAR_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef OCELLUS_KERNELS_LINEAR_INL_H
+#undef OCELLUS_KERNELS_LINEAR_INL_H
+#else
+#define OCELLUS_KERNELS_LINEAR_INL_H
+#endif
+
+#include <algorithm>
+
+#include "ocellus/kernels/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ocellus::inline OCELLUS_ABI {
+namespace detail {
+namespace HWY_NAMESPACE {
+
+inline constexpr std::size_t k_block = 256;  // columns summed in registers: 16 KiB of a panel of f32
+inline constexpr std::size_t group_columns =
+    64;  // outputs of a task of many rows; a whole zero tail lies in one
+inline constexpr std::size_t most_task_rows = 192;                     // x of a K block: 192 KiB
+inline constexpr std::size_t row_task_bytes = std::size_t{256} << 10;  // weights that a task of one row reads
+inline constexpr std::size_t prefetch_bytes = 2048;
+
+// A tile takes 2 vectors of outputs: two panels, one, or half of one.
+inline constexpr std::size_t tile_columns = 2 * lanes;
+inline constexpr std::size_t tile_panels = tile_columns <= panel_rows ? 1 : tile_columns / panel_rows;
+
+/// What one worker needs: a K block of the panels of a tile, widened.
+struct linear_scratch {
+  float weights[tile_panels][k_block][panel_rows];
+};
+
+// How one line of each format becomes vectors of weights. In every format an output's share of a line is 4 bytes.
+// columns: of K in a line. outputs: that a vector of products belongs to.
+
+struct f32_lines {
+  static constexpr std::size_t columns = 1, outputs = lanes;
+};
+
+struct bf16_lines {
+  static constexpr std::size_t columns = 2, outputs = lanes;
+  static HWY_INLINE hn::Vec<u32_tag> bits(const std::byte* w) {
+    return hn::LoadU(u32_tag(), reinterpret_cast<const std::uint32_t*>(w));
+  }
+  static HWY_INLINE f32_vec even(hn::Vec<u32_tag> b) { return hn::BitCast(f32_tag(), hn::ShiftLeft<16>(b)); }
+  static HWY_INLINE f32_vec odd(hn::Vec<u32_tag> b) {
+    return hn::BitCast(f32_tag(), hn::And(b, hn::Set(u32_tag(), 0xffff0000u)));
+  }
+  /// `lanes` outputs of a line: its even column to `to`, the odd one to the row of 16 behind it.
+  static HWY_INLINE void widen(const std::byte* w, float* to) {
+    const auto b = bits(w);
+    store(even(b), to);
+    store(odd(b), to + panel_rows);
+  }
+};
+
+// Conversion keeps the order of a line: neighbouring lanes hold the two columns of one output.
+struct f16_lines {
+  static constexpr std::size_t columns = 2, outputs = lanes / 2;
+  static HWY_INLINE void widen(const std::byte* w, float* to) {
+    const f32_vec v0 = load_f16(w), v1 = load_f16(w + 2 * lanes);
+    store(hn::ConcatEven(f32_tag(), v1, v0), to);
+    store(hn::ConcatOdd(f32_tag(), v1, v0), to + panel_rows);
+  }
+};
+
+/// Adds neighbouring lanes: the sums of v0's pairs, then of v1's.
+HWY_INLINE f32_vec add_pairs(f32_vec v0, f32_vec v1) {
+  return hn::Add(hn::ConcatEven(f32_tag(), v1, v0), hn::ConcatOdd(f32_tag(), v1, v0));
+}
+
+/// Widens lines of one panel. to: [lines * columns, 16]
+template <class Lines>
+HWY_NOINLINE void widen_lines(const std::byte* HWY_RESTRICT w, std::size_t lines, float* HWY_RESTRICT to) {
+  for (std::size_t line = 0; line < lines; ++line) {
+    for (std::size_t column = 0; column < panel_rows; column += lanes)
+      Lines::widen(w + column * 4, to + column);
+    w += line_bytes;
+    to += Lines::columns * panel_rows;
+  }
+}
+
+/// Weights to fetch while a tile is computed: `step` bytes on for each of its columns.
+struct fetch_ahead {
+  const std::byte* at;
+  std::size_t step;
+};
+
+/// R rows by 2 vectors over `depth` columns of K. x: [R, depth]; w0, w1: the vectors' weights, one in 16 f32.
+template <std::size_t R>
+HWY_NOINLINE void linear_tile(const float* HWY_RESTRICT x, std::size_t x_row, const float* HWY_RESTRICT w0,
+                              const float* HWY_RESTRICT w1, std::size_t depth, float* HWY_RESTRICT out,
+                              std::size_t out_row, bool add, fetch_ahead ahead) {
+  f32_vec acc[R][2];
+  clear_tile<R>(acc);
+  for (std::size_t i = 0; i < depth; ++i) {
+    prefetch_later(ahead.at);
+    ahead.at += ahead.step;
+    add_products<R>(acc, x, x_row, load(w0), load(w1));
+    ++x;
+    w0 += panel_rows;
+    w1 += panel_rows;
+  }
+  store_tile<R>(acc, out, out_row, add);
+}
+
+/// Sums of `rows` rows for up to 4 panels, without bias; meanwhile the beginning of `next`, the panels of another task,
+/// is fetched. x: [rows, k]; out: [rows, 64]
+template <class Lines>
+HWY_NOINLINE void linear_sums(const float* x, std::size_t x_row, std::size_t rows, const std::byte* panels,
+                              const std::byte* next, std::size_t panel_size, std::size_t panel_count,
+                              std::size_t k, float* out, std::size_t out_row, linear_scratch& scratch) {
+  const std::size_t full = rows / tile_rows, left = rows % tile_rows;
+  const std::size_t row_tiles = full + left / tile_rows_left + left % tile_rows_left;
+  const std::size_t tiles = (panel_count * panel_rows + tile_columns - 1) / tile_columns * row_tiles;
+  const std::size_t tiles_per_panel = (std::max)(tiles / panel_count, std::size_t{1});
+  for (std::size_t k0 = 0; k0 < k; k0 += k_block) {
+    const std::size_t depth = (std::min)(k_block, k - k0);
+    const std::size_t block_bytes = depth / Lines::columns * line_bytes;
+    const std::byte* block = panels + k0 / Lines::columns * line_bytes;
+    const std::byte* coming = k0 + k_block < k ? block + block_bytes : next;
+    std::size_t tile = 0;
+    // Tile by tile, an equal share of the next K block of these panels.
+    const auto ahead = [&]() -> fetch_ahead {
+      const std::size_t panel = tile / tiles_per_panel, part = tile % tiles_per_panel;
+      ++tile;
+      if (panel >= panel_count) return {block, 0};
+      return {coming + panel * panel_size + part * (block_bytes / tiles_per_panel),
+              block_bytes / tiles_per_panel / depth};
+    };
+    for (std::size_t c = 0; c < panel_count * panel_rows; c += tile_columns) {
+      // A second vector beyond the last panel repeats the last; its sums land in the tail and are zeroed later.
+      const auto weights = [&](std::size_t column) {
+        const std::size_t panel = (std::min)(column / panel_rows, panel_count - 1);
+        const std::byte* from = block + panel * panel_size;
+        if constexpr (Lines::columns == 1) {
+          return reinterpret_cast<const float*>(from) + column % panel_rows;
+        } else {
+          float* widened = scratch.weights[panel % tile_panels][0];
+          if (column % panel_rows == 0) widen_lines<Lines>(from, depth / Lines::columns, widened);
+          return static_cast<const float*>(widened + column % panel_rows);
+        }
+      };
+      const float* w0 = weights(c);
+      const float* w1 = weights(c + lanes);
+      const float* in = x + k0;
+      float* to = out + c;
+      std::size_t r = 0;
+      for (; r + tile_rows <= rows; r += tile_rows) {
+        linear_tile<tile_rows>(in + r * x_row, x_row, w0, w1, depth, to + r * out_row, out_row, k0 != 0,
+                               ahead());
+      }
+      for (; r + tile_rows_left <= rows; r += tile_rows_left) {
+        linear_tile<tile_rows_left>(in + r * x_row, x_row, w0, w1, depth, to + r * out_row, out_row, k0 != 0,
+                                    ahead());
+      }
+      for (; r < rows; ++r) {
+        linear_tile<1>(in + r * x_row, x_row, w0, w1, depth, to + r * out_row, out_row, k0 != 0, ahead());
+      }
+    }
+  }
+}
+
+/// One line into the accumulators of one row, vector by vector from V on.
+/// f32: acc[v] += x[0] w; bf16: even columns to acc[v], odd ones to acc[v + vectors]; f16: pairs.
+template <class Lines, std::size_t V, std::size_t Count>
+HWY_INLINE void add_line(f32_vec (&acc)[Count], const float* x, const std::byte* w) {
+  constexpr std::size_t vectors = panel_rows / Lines::outputs;
+  if constexpr (V != vectors) {
+    const std::byte* at = w + V * Lines::outputs * 4;
+    if constexpr (Lines::columns == 1) {
+      acc[V] = hn::MulAdd(splat(x[0]), load(reinterpret_cast<const float*>(at)), acc[V]);
+    } else if constexpr (Lines::outputs == lanes) {
+      const auto bits = bf16_lines::bits(at);
+      acc[V] = hn::MulAdd(splat(x[0]), bf16_lines::even(bits), acc[V]);
+      acc[V + vectors] = hn::MulAdd(splat(x[1]), bf16_lines::odd(bits), acc[V + vectors]);
+    } else {
+      acc[V] = hn::MulAdd(splat_pair(x), load_f16(at), acc[V]);
+    }
+    add_line<Lines, V + 1>(acc, x, w);
+  }
+}
+
+/// acc += from, and from = 0, element by element.
+template <std::size_t N, std::size_t Count>
+HWY_INLINE void move_sums(f32_vec (&to)[Count], f32_vec (&from)[Count]) {
+  if constexpr (N != 0) {
+    move_sums<N - 1>(to, from);
+    to[N - 1] = hn::Add(to[N - 1], from[N - 1]);
+    from[N - 1] = hn::Zero(f32_tag());
+  }
+}
+
+template <std::size_t N, std::size_t Count>
+HWY_INLINE void clear_sums(f32_vec (&sums)[Count]) {
+  if constexpr (N != 0) {
+    clear_sums<N - 1>(sums);
+    sums[N - 1] = hn::Zero(f32_tag());
+  }
+}
+
+/// The accumulators' outputs in order.
+template <class Lines, std::size_t V, std::size_t Count>
+HWY_INLINE void store_sums(const f32_vec (&acc)[Count], float* out) {
+  constexpr std::size_t vectors = panel_rows / Lines::outputs;
+  if constexpr (Lines::outputs != lanes) {
+    if constexpr (V != vectors) {
+      store(add_pairs(acc[V], acc[V + 1]), out + V * Lines::outputs);
+      store_sums<Lines, V + 2>(acc, out);
+    }
+  } else if constexpr (V != vectors) {
+    f32_vec sum = acc[V];
+    if constexpr (Lines::columns == 2) sum = hn::Add(sum, acc[V + vectors]);
+    store(sum, out + V * lanes);
+    store_sums<Lines, V + 1>(acc, out);
+  }
+}
+
+/// One row by one panel over all of K. Two sets of accumulators take lines in turn; they are added to the
+/// totals after every K block, which keeps chains of additions short. x: [k]; out: [16]
+template <class Lines>
+HWY_NOINLINE void linear_row(const float* HWY_RESTRICT x, const std::byte* HWY_RESTRICT w, std::size_t k,
+                             float* HWY_RESTRICT out) {
+  constexpr std::size_t count = panel_rows / Lines::outputs * (Lines::outputs == lanes ? Lines::columns : 1);
+  f32_vec total[count], acc0[count], acc1[count];
+  clear_sums<count>(total);
+  clear_sums<count>(acc0);
+  clear_sums<count>(acc1);
+  for (std::size_t k0 = 0; k0 < k; k0 += k_block) {
+    const std::size_t end = (std::min)(k_block, k - k0);
+    for (std::size_t i = 0; i < end; i += 2 * Lines::columns) {
+      hwy::Prefetch(w + prefetch_bytes);
+      hwy::Prefetch(w + prefetch_bytes + line_bytes);
+      add_line<Lines, 0>(acc0, x, w);
+      add_line<Lines, 0>(acc1, x + Lines::columns, w + line_bytes);
+      x += 2 * Lines::columns;
+      w += 2 * line_bytes;
+    }
+    move_sums<count>(total, acc0);
+    move_sums<count>(total, acc1);
+  }
+  store_sums<Lines, 0>(total, out);
+}
+
+/// Bias, activation and residual of `count` outputs in place; then zeros up to `padded`. Reads of bias and
+/// residual go to the next multiple of 16, which their zero tails allow.
+template <activation Act>
+HWY_NOINLINE void linear_epilogue_row(float* HWY_RESTRICT out, const float* HWY_RESTRICT bias,
+                                      const float* HWY_RESTRICT residual, std::size_t count,
+                                      std::size_t padded) {
+  for (std::size_t c = 0; c < count; c += lanes) {
+    f32_vec v = load(out + c);
+    if (bias != nullptr) v = hn::Add(v, load(bias + c));
+    if constexpr (Act == activation::gelu) v = gelu_f32(v);
+    if constexpr (Act == activation::gelu_tanh) v = gelu_tanh_f32(v);
+    if (residual != nullptr) v = hn::Add(v, load(residual + c));
+    store(v, out + c);
+  }
+  zero_fill(out, count, padded);
+}
+
+/// The epilogue of outputs [first, last) of rows [row, row + rows); zeros behind the last output if it is
+/// among them.
+inline void linear_epilogue(const linear_output& o, std::size_t row, std::size_t rows, std::size_t first,
+                            std::size_t last) {
+  const float* bias = cpu_vector(o.bias);
+  const std::size_t n = o.weight.n;
+  const std::size_t count = (std::min)(last, n) - first;
+  const std::size_t padded = last < n ? count : round_up<std::size_t>(n, column_pad) - first;
+  for (std::size_t r = row; r < row + rows; ++r) {
+    float* out = cpu_row(o.out, r) + first;
+    const float* residual = o.residual ? cpu_row(o.residual, r) + first : nullptr;
+    const float* row_bias = bias != nullptr ? bias + first : nullptr;
+    switch (o.act) {
+      case activation::none:
+        linear_epilogue_row<activation::none>(out, row_bias, residual, count, padded);
+        break;
+      case activation::gelu:
+        linear_epilogue_row<activation::gelu>(out, row_bias, residual, count, padded);
+        break;
+      case activation::gelu_tanh:
+        linear_epilogue_row<activation::gelu_tanh>(out, row_bias, residual, count, padded);
+        break;
+    }
+  }
+}
+
+/// How the product of T rows with one weight is cut into tasks.
+struct linear_plan {
+  std::size_t k;           // padded
+  std::size_t panel_size;  // bytes
+  std::size_t panels;
+  std::size_t task_panels;
+  std::size_t task_rows;
+  std::size_t column_tasks;
+  std::size_t tasks;
+
+  linear_plan(const packed_matrix& w, std::size_t rows) noexcept
+      : k(round_up<std::size_t>(w.k, column_pad)),
+        panel_size(static_cast<std::size_t>(panel_bytes(w.format, w.k).value())),
+        panels((w.n + panel_rows - 1) / panel_rows) {
+    if (rows == 1) {
+      task_panels = (std::max)(row_task_bytes / panel_size, std::size_t{1});
+      task_rows = 1;
+    } else {
+      task_panels = group_columns / panel_rows;
+      const std::size_t blocks = (rows + most_task_rows - 1) / most_task_rows;
+      const std::size_t even = (rows + blocks - 1) / blocks;
+      task_rows = (even + tile_rows - 1) / tile_rows * tile_rows;
+    }
+    column_tasks = (panels + task_panels - 1) / task_panels;
+    tasks = column_tasks * ((rows + task_rows - 1) / task_rows);
+  }
+};
+
+template <class Lines>
+HWY_NOINLINE void linear_task(context& ctx, const matrix& x, const linear_output& o, const linear_plan& plan,
+                              std::size_t task, std::uint32_t worker) {
+  const std::size_t panel = task % plan.column_tasks * plan.task_panels;
+  const std::size_t panel_count = (std::min)(plan.task_panels, plan.panels - panel);
+  const std::size_t row = task / plan.column_tasks * plan.task_rows;
+  const std::size_t rows = (std::min)(plan.task_rows, x.rows - row);
+  const std::byte* weights = cpu_panels(o.weight) + panel * plan.panel_size;
+  float* out = cpu_row(o.out, row) + panel * panel_rows;
+  if (plan.task_rows == 1) {
+    for (std::size_t p = 0; p < panel_count; ++p) {
+      linear_row<Lines>(cpu_row(x, row), weights + p * plan.panel_size, plan.k, out + p * panel_rows);
+    }
+  } else {
+    // The panels that this worker will probably take next, if they are whole.
+    const std::size_t skip = ctx.workers() * plan.task_panels;
+    const std::byte* next =
+        panel + skip + panel_count <= plan.panels ? weights + skip * plan.panel_size : weights;
+    linear_sums<Lines>(cpu_row(x, row), x.stride, rows, weights, next, plan.panel_size, panel_count, plan.k,
+                       out, o.out.stride, *static_cast<linear_scratch*>(ctx.scratch(worker)));
+  }
+  linear_epilogue(o, row, rows, panel * panel_rows, (panel + panel_count) * panel_rows);
+}
+
+void linear(context& ctx, const matrix& x, const linear_output* outputs, std::uint32_t count) noexcept {
+  if (x.rows == 0) return;
+  std::size_t tasks = 0;
+  for (std::uint32_t i = 0; i < count; ++i) tasks += linear_plan(outputs[i].weight, x.rows).tasks;
+  ctx.parallel(static_cast<std::uint32_t>(tasks), [&](std::uint32_t task, std::uint32_t worker) {
+    const linear_output* o = outputs;
+    std::size_t index = task;
+    for (;; ++o) {
+      const linear_plan plan(o->weight, x.rows);
+      if (index >= plan.tasks) {
+        index -= plan.tasks;
+        continue;
+      }
+      switch (o->weight.format) {
+        case weight_format::f32:
+          return linear_task<f32_lines>(ctx, x, *o, plan, index, worker);
+        case weight_format::f16:
+          return linear_task<f16_lines>(ctx, x, *o, plan, index, worker);
+        case weight_format::bf16:
+          return linear_task<bf16_lines>(ctx, x, *o, plan, index, worker);
+      }
+      return;
+    }
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace detail
+}  // namespace ocellus::inline OCELLUS_ABI
+HWY_AFTER_NAMESPACE();
+
+#endif  // OCELLUS_KERNELS_LINEAR_INL_H

@@ -1,0 +1,183 @@
+// attention() of every target against the scalar reference.
+#include <doctest/doctest.h>
+
+#include "support/kernel_fixtures.hpp"
+
+using namespace ocellus_tests;
+
+namespace {
+
+struct test_case {
+  std::uint32_t heads, size, rows, keys;
+  bool causal;
+  std::uint32_t prefix = 0;  ///< keys of a segment in front
+  float spread = 1.0f;       ///< deviation of q: large values make one key win
+};
+
+/// Keys or values of `count` positions, each head alone in a block that ends with its last value; NaN between heads.
+struct side {
+  side(std::uint32_t heads, std::uint32_t count, std::uint32_t size, unsigned seed)
+      : head_stride(std::uint64_t{count} * size + 3), values(heads * head_stride - 3, poison) {
+    const std::vector<float> random = random_values(std::size_t{heads} * count * size, seed);
+    for (std::uint32_t h = 0; h < heads; ++h) {
+      std::copy_n(random.data() + std::size_t{h} * count * size, std::size_t{count} * size,
+                  values.data() + h * head_stride);
+    }
+  }
+  std::uint64_t head_stride;
+  std::vector<float> values;
+};
+
+struct segment {
+  segment(std::uint32_t heads, std::uint32_t positions, std::uint32_t head_size, unsigned seed)
+      : k(heads, positions, head_size, seed),
+        v(heads, positions, head_size, seed + 1),
+        count(positions),
+        size(head_size) {}
+  ocellus::kv_segment view() {
+    return {{k.values.data(), 0, ocellus::dtype::f32, count, size, size},
+            {v.values.data(), 0, ocellus::dtype::f32, count, size, size},
+            k.head_stride};
+  }
+  side k, v;
+  std::uint32_t count, size;
+};
+
+rows run(const ocellus::kernels& table, const ocellus::attention_args& args) {
+  rows out(args.q.rows, args.q.cols, 64);
+  ocellus::attention_args copy = args;
+  copy.out = out.matrix();
+  kernel_run context(table);
+  table.attention(context.context, copy);
+  CHECK(!context.context.failed());
+  CHECK(out.tails_are_zero());
+  return out;
+}
+
+void check(const test_case& c) {
+  CAPTURE(c.heads);
+  CAPTURE(c.size);
+  CAPTURE(c.rows);
+  CAPTURE(c.keys);
+  CAPTURE(c.causal);
+  CAPTURE(c.prefix);
+  rows q = rows::random(c.rows, c.heads * c.size, 1, 64);
+  for (std::uint32_t r = 0; r < c.rows; ++r) {
+    for (std::uint32_t i = 0; i < c.heads * c.size; ++i) q.row(r)[i] *= c.spread;
+  }
+  segment prefix(c.heads, (std::max)(c.prefix, 1u), c.size, 2), tail(c.heads, c.keys, c.size, 4);
+  ocellus::attention_sequence sequence;
+  sequence.rows = c.rows;
+  sequence.position = c.prefix + c.keys - (std::min)(c.rows, c.prefix + c.keys);
+  if (c.prefix != 0) sequence.segments[sequence.segment_count++] = prefix.view();
+  sequence.segments[sequence.segment_count++] = tail.view();
+  ocellus::attention_args args;
+  args.q = q.matrix();
+  args.heads = c.heads;
+  args.head_size = c.size;
+  args.scale = 1 / std::sqrt(static_cast<float>(c.size));
+  args.causal = c.causal;
+  args.sequences = &sequence;
+  args.sequence_count = 1;
+  const rows expected = run(ocellus::reference_kernels(), args);
+  for_each_target([&](const ocellus::kernels& table) {
+    const rows got = run(table, args);
+    // A score of D products is off by about sqrt(D) roundings of its size (spread * sqrt(D) before the scale), which is
+    // the relative error of its weight; values are of size 1, a few of them larger.
+    const double score = 1 + static_cast<double>(c.spread) * std::sqrt(static_cast<double>(c.size)) / 4;
+    const double tolerance = f32_ulp * (6 + score) * 4;
+    CHECK(worst_ratio(got, expected, [&](std::uint32_t, std::uint32_t) { return tolerance; }) <= 1.0);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("kernels: attention over all keys agrees with the reference at the model's head sizes") {
+  for (std::uint32_t size : {64u, 80u, 88u}) {
+    for (std::uint32_t t : {1u, 2u, 3u, 4u, 31u, 32u, 33u, 64u, 65u}) check({2, size, t, 64, false});
+  }
+  for (std::uint32_t keys : {1u, 15u, 16u, 17u, 127u, 128u, 129u, 257u}) {
+    check({1, 88, 5, keys, false});
+    check({1, 80, 1, keys, false});
+  }
+}
+
+TEST_CASE("kernels: attention takes odd head sizes and reads nothing beside a head") {
+  for (std::uint32_t size : {1u, 3u, 4u, 7u, 8u, 12u, 16u, 20u, 33u, 100u, 256u}) {
+    check({3, size, 1, 20, true});
+    check({3, size, 6, 20, false});
+  }
+}
+
+TEST_CASE("kernels: causal attention hides what comes later") {
+  for (std::uint32_t t : {1u, 2u, 3u, 4u, 5u, 16u, 17u, 33u, 64u, 100u, 130u}) {
+    check({2, 80, t, t, true});        // a prompt from its beginning
+    check({1, 80, t, t + 131, true});  // after what is in the cache
+  }
+}
+
+TEST_CASE("kernels: attention runs over a prefix and a tail as over one sequence of keys") {
+  for (std::uint32_t prefix : {1u, 127u, 128u, 130u}) {
+    check({2, 80, 1, 9, true, prefix});
+    check({2, 80, 9, 9, true, prefix});
+    check({2, 64, 40, 50, false, prefix});
+  }
+}
+
+TEST_CASE("kernels: attention survives large scores: one key takes all") {
+  check({1, 64, 1, 300, false, 0, 30.0f});
+  check({1, 64, 20, 300, false, 0, 30.0f});
+  check({1, 80, 20, 300, true, 0, 30.0f});
+}
+
+TEST_CASE("kernels: attention at 64, 1025 and 2048 positions") {
+  check({1, 88, 64, 64, false});
+  check({1, 88, 1025, 1025, false});
+  check({1, 80, 64, 2048, true});
+  check({1, 80, 1, 2048, true});
+}
+
+TEST_CASE("kernels: attention serves several sequences in one call, each its own keys") {
+  const std::uint32_t heads = 2, size = 20;
+  const rows q = rows::random(9, heads * size, 1);
+  segment a(heads, 30, size, 2), b(heads, 12, size, 4), shared(heads, 7, size, 6);
+  ocellus::attention_sequence sequences[3];
+  sequences[0] = {0, 1, 29, {a.view(), {}}, 1};
+  sequences[1] = {1, 6, 13, {shared.view(), b.view()}, 2};
+  sequences[2] = {7, 2, 17, {shared.view(), a.view()}, 2};
+  ocellus::attention_args args;
+  args.q = q.matrix();
+  args.heads = heads;
+  args.head_size = size;
+  args.scale = 0.25f;
+  args.causal = true;
+  args.sequences = sequences;
+  args.sequence_count = 3;
+  const rows expected = run(ocellus::reference_kernels(), args);
+  for_each_target([&](const ocellus::kernels& table) {
+    CHECK(worst_ratio(run(table, args), expected, [](auto, auto) { return 16 * f32_ulp; }) <= 1.0);
+  });
+}
+
+TEST_CASE("kernels: a NaN in one query or one key spoils what it touches and nothing else") {
+  const std::uint32_t size = 16;
+  for (std::uint32_t t : {2u, 20u}) {
+    rows q = rows::random(t, size, 1);
+    q.row(t - 1)[3] = poison;
+    segment keys(1, 10, size, 2);
+    ocellus::attention_sequence sequence{0, t, 0, {keys.view(), {}}, 1};
+    ocellus::attention_args args;
+    args.q = q.matrix();
+    args.heads = 1;
+    args.head_size = size;
+    args.scale = 0.25f;
+    args.sequences = &sequence;
+    args.sequence_count = 1;
+    for_each_target([&](const ocellus::kernels& table) {
+      const rows out = run(table, args);
+      for (std::uint32_t r = 0; r < t; ++r) {
+        for (std::uint32_t d = 0; d < size; ++d) CHECK(std::isnan(out.row(r)[d]) == (r + 1 == t));
+      }
+    });
+  }
+}

@@ -1,0 +1,265 @@
+// The row-by-row entries of every target against the scalar reference: norms, add, embed, rotary_append.
+#include <doctest/doctest.h>
+
+#include "support/kernel_fixtures.hpp"
+
+using namespace ocellus_tests;
+
+namespace {
+
+const std::uint32_t sizes[] = {1, 2, 7, 15, 16, 17, 63, 64, 65, 88, 160, 176, 768, 1408, 2560, 6144};
+
+/// x, plus an offset that makes the mean large against the deviation.
+rows shifted(std::uint32_t t, std::uint32_t k, unsigned seed) {
+  rows x = rows::random(t, k, seed, 64);
+  for (std::uint32_t r = 0; r < t; ++r) {
+    for (std::uint32_t i = 0; i < k; ++i) x.row(r)[i] += 3.0f * static_cast<float>(r);
+  }
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("kernels: layer norm agrees with the reference at every size") {
+  for (std::uint32_t k : sizes) {
+    CAPTURE(k);
+    const std::uint32_t t = 11;
+    const rows x = shifted(t, k, 1), weight = rows::random(1, k, 2), bias = rows::random(1, k, 3);
+    rows expected(t, k);
+    ocellus::layer_norm_args args{x.matrix(), weight.matrix(), bias.matrix(), 1e-6f, expected.matrix()};
+    kernel_run reference(ocellus::reference_kernels());
+    ocellus::reference_kernels().layer_norm(reference.context, args);
+    CHECK(expected.tails_are_zero());
+    for_each_target([&](const ocellus::kernels& table) {
+      rows out(t, k, 64);
+      args.out = out.matrix();
+      kernel_run run(table);
+      table.layer_norm(run.context, args);
+      CHECK(out.tails_are_zero());
+      // The mean is off by roundings of sums as large as |x|, and that is divided by the deviation.
+      const double worst = worst_ratio(out, expected, [&](std::uint32_t r, std::uint32_t c) {
+        double deviation = 0, mean = 0;
+        for (std::uint32_t i = 0; i < k; ++i) mean += static_cast<double>(x.row(r)[i]) / k;
+        for (std::uint32_t i = 0; i < k; ++i)
+          deviation += std::pow(static_cast<double>(x.row(r)[i]) - mean, 2) / k;
+        deviation = std::sqrt(deviation + 1e-6);
+        const double y =
+            std::abs(static_cast<double>(expected.row(r)[c])) + std::abs(static_cast<double>(bias.row(0)[c]));
+        const double w = std::abs(static_cast<double>(weight.row(0)[c]));
+        return f32_ulp *
+               (4 * y + 4 * w * (std::abs(mean) + std::abs(static_cast<double>(x.row(r)[c]))) / deviation +
+                1e-6);
+      });
+      CHECK(worst <= 1.0);
+    });
+  }
+}
+
+TEST_CASE("kernels: RMS norm agrees with the reference, with and without a residual") {
+  for (std::uint32_t k : sizes) {
+    CAPTURE(k);
+    const std::uint32_t t = 9;
+    const rows x = shifted(t, k, 4), weight = rows::random(1, k, 5), residual = rows::random(t, k, 6);
+    for (bool with_residual : {false, true}) {
+      rows expected(t, k);
+      ocellus::rms_norm_args args;
+      args.x = x.matrix();
+      args.weight = weight.matrix();
+      if (with_residual) args.residual = residual.matrix();
+      args.eps = 1e-6f;
+      args.out = expected.matrix();
+      kernel_run reference(ocellus::reference_kernels());
+      ocellus::reference_kernels().rms_norm(reference.context, args);
+      CHECK(expected.tails_are_zero());
+      for_each_target([&](const ocellus::kernels& table) {
+        rows out(t, k, 64);
+        args.out = out.matrix();
+        kernel_run run(table);
+        table.rms_norm(run.context, args);
+        CHECK(out.tails_are_zero());
+        const double worst = worst_ratio(out, expected, [&](std::uint32_t r, std::uint32_t c) {
+          const double add = with_residual ? std::abs(static_cast<double>(residual.row(r)[c])) : 0.0;
+          return f32_ulp * (4 * (std::abs(static_cast<double>(expected.row(r)[c])) + 2 * add) + 1e-6);
+        });
+        CHECK(worst <= 1.0);
+      });
+    }
+  }
+}
+
+TEST_CASE("kernels: a row of zeros stays finite in both norms") {
+  const rows x = rows::of(1, 70, std::vector<float>(70)), weight = rows::random(1, 70, 7),
+             bias = rows::random(1, 70, 8);
+  for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
+    rows out(1, 70);
+    kernel_run run(*table);
+    table->layer_norm(run.context, {x.matrix(), weight.matrix(), bias.matrix(), 1e-12f, out.matrix()});
+    CHECK(out.same_bits(bias));
+    table->rms_norm(run.context, {x.matrix(), weight.matrix(), bias.matrix(), 1e-6f, out.matrix()});
+    CHECK(out.same_bits(bias));
+  }
+}
+
+TEST_CASE("kernels: add is exact and writes its tail") {
+  for (std::uint32_t k : sizes) {
+    const std::uint32_t t = 10;
+    const rows a = rows::random(t, k, 9, 64), b = rows::random(t, k, 10);
+    rows expected(t, k);
+    for (std::uint32_t r = 0; r < t; ++r) {
+      for (std::uint32_t c = 0; c < k; ++c) expected.row(r)[c] = a.row(r)[c] + b.row(r)[c];
+    }
+    for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
+      CAPTURE(std::string(table->name));
+      rows out(t, k, 128);
+      kernel_run run(*table);
+      table->add(run.context, a.matrix(), b.matrix(), out.matrix());
+      CHECK(out.same_bits(expected));
+      CHECK(out.tails_are_zero());
+    }
+  }
+}
+
+TEST_CASE("kernels: embed widens rows of any type, misaligned, in the order of the ids") {
+  const std::uint32_t vocabulary = 5;
+  for (std::uint32_t k : {1u, 15u, 64u, 65u, 160u}) {
+    const std::uint32_t stride = ocellus::round_up(k, 64u);
+    const std::vector<float> values = random_values(std::size_t{vocabulary} * k, 11);
+    const std::uint32_t ids[] = {4, 0, 3, 3, 1, 2, 4, 0, 1};
+    for (ocellus::dtype type : {ocellus::dtype::f32, ocellus::dtype::f16, ocellus::dtype::bf16}) {
+      const std::size_t size = ocellus::bits_of(type) / 8;
+      std::vector<std::byte> bytes(1 + std::size_t{vocabulary} * stride * size);
+      rows expected(std::size(ids), k);
+      for (std::uint32_t r = 0; r < vocabulary; ++r) {
+        for (std::uint32_t c = 0; c < k; ++c) {
+          const float v = values[std::size_t{r} * k + c];
+          const ocellus::f16 half = ocellus::to_f16(v);
+          const ocellus::bf16 brain = ocellus::to_bf16(v);
+          const void* from = size == 4 ? static_cast<const void*>(&v) : &half;
+          if (type == ocellus::dtype::bf16) from = &brain;
+          std::memcpy(bytes.data() + 1 + (std::size_t{r} * stride + c) * size, from, size);
+          const float widened = size == 4 ? v : type == ocellus::dtype::f16 ? to_f32(half) : to_f32(brain);
+          for (std::uint32_t i = 0; i < std::size(ids); ++i) {
+            if (ids[i] == r) expected.row(i)[c] = widened;
+          }
+        }
+      }
+      for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
+        CAPTURE(std::string(table->name));
+        rows out(std::size(ids), k);
+        kernel_run run(*table);
+        table->embed(run.context, {{bytes.data(), 1, type, vocabulary, k, stride}, ids, out.matrix()});
+        CHECK(out.same_bits(expected));
+        CHECK(out.tails_are_zero());
+      }
+    }
+  }
+}
+
+namespace {
+
+struct rotary_case {
+  std::uint32_t heads, size, rotary;
+  bool norm, bias;
+};
+
+/// Two sequences in one call: the first all in its own tail, the second behind a shared prefix.
+struct rotary_fixture {
+  explicit rotary_fixture(const rotary_case& which)
+      : c(which),
+        width(c.heads * c.size),
+        qkv(rows::random(t, 3 * width, 1, 64)),
+        weights(rows::random(4, c.size, 2)) {
+    std::vector<float> angles = random_values(positions * (std::max)(c.rotary / 2, 1u), 3);
+    const std::uint32_t half = (std::max)(c.rotary / 2, 1u);
+    cosines = rows::of(positions, half, angles);
+    sines = rows::of(positions, half, angles);
+    for (std::uint32_t p = 0; p < positions; ++p) {
+      for (std::uint32_t i = 0; i < half; ++i) {
+        cosines.row(p)[i] = std::cos(cosines.row(p)[i]);
+        sines.row(p)[i] = std::sin(sines.row(p)[i]);
+      }
+    }
+  }
+
+  struct outputs {
+    rows q, k, v;  ///< k, v: [segments * heads * 8 positions, D]
+    ocellus::attention_sequence sequences[2];
+  };
+  /// Head-major caches of 8 positions each; exactly D floats behind each other.
+  outputs run(const ocellus::kernels& table) const {
+    outputs o{rows(t, width, 64), rows(1, 3 * c.heads * 8 * c.size), rows(1, 3 * c.heads * 8 * c.size), {}};
+    const auto segment = [&](std::uint32_t index, std::uint32_t count) {
+      ocellus::kv_segment s;
+      const std::uint64_t offset = std::uint64_t{index} * c.heads * 8 * c.size * sizeof(float);
+      s.k = {o.k.row(0), offset, ocellus::dtype::f32, count, c.size, c.size};
+      s.v = {o.v.row(0), offset, ocellus::dtype::f32, count, c.size, c.size};
+      s.head_stride = std::uint64_t{8} * c.size;
+      return s;
+    };
+    o.sequences[0] = {0, 3, 2, {segment(0, 5), {}}, 1};
+    o.sequences[1] = {3, 2, 7, {segment(1, 6), segment(2, 3)}, 2};
+    ocellus::rotary_append_args args;
+    args.qkv = qkv.matrix();
+    args.heads = c.heads;
+    args.head_size = c.size;
+    args.rotary_size = c.rotary;
+    const auto vector = [&](std::uint32_t i) { return weights.matrix().slice(i, 1); };
+    if (c.norm) args.q_weight = vector(0), args.k_weight = vector(1);
+    if (c.norm && c.bias) args.q_bias = vector(2), args.k_bias = vector(3);
+    args.eps = 1e-5f;
+    args.cosines = cosines.matrix();
+    args.sines = sines.matrix();
+    args.q_out = o.q.matrix();
+    args.sequences = o.sequences;
+    args.sequence_count = 2;
+    kernel_run context(table);
+    table.rotary_append(context.context, args);
+    return o;
+  }
+
+  static constexpr std::uint32_t t = 5, positions = 10;
+  rotary_case c;
+  std::uint32_t width;
+  rows qkv, weights, cosines, sines;
+};
+
+/// Equal up to a few units of the largest value, and written in the same places.
+void check_same(const rows& a, const rows& b) {
+  std::size_t places = 0;
+  double worst = 0;
+  for (std::uint32_t r = 0; r < a.count(); ++r) {
+    for (std::uint32_t c = 0; c < a.cols(); ++c) {
+      places += std::isnan(a.row(r)[c]) != std::isnan(b.row(r)[c]);
+      if (!std::isnan(a.row(r)[c]))
+        worst = (std::max)(worst, std::abs(static_cast<double>(a.row(r)[c] - b.row(r)[c])));
+    }
+  }
+  CHECK(places == 0);
+  CHECK(worst <= 3e-6);
+}
+
+}  // namespace
+
+TEST_CASE("kernels: rotary_append norms, rotates and stores like the reference, and nothing else") {
+  for (const rotary_case& c : {rotary_case{3, 80, 32, true, true},
+                               {2, 80, 32, true, false},
+                               {9, 80, 32, false, false},
+                               {2, 16, 8, true, true},
+                               {1, 7, 4, true, true},
+                               {2, 20, 20, false, false},
+                               {2, 64, 0, true, true},
+                               {1, 256, 66, true, true}}) {
+    CAPTURE(c.size);
+    CAPTURE(c.rotary);
+    const rotary_fixture fixture(c);
+    const auto expected = fixture.run(ocellus::reference_kernels());
+    CHECK(expected.q.tails_are_zero());
+    for_each_target([&](const ocellus::kernels& table) {
+      const auto got = fixture.run(table);
+      CHECK(got.q.tails_are_zero());
+      check_same(got.q, expected.q);
+      check_same(got.k, expected.k);
+      check_same(got.v, expected.v);
+    });
+  }
+}
