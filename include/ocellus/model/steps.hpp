@@ -26,7 +26,7 @@ struct observer {
 
 /// How long a call may take before it returns with work left; it always does at least one unit of work.
 struct time_budget {
-  std::chrono::nanoseconds limit = std::chrono::nanoseconds::max();
+  std::chrono::nanoseconds limit = (std::chrono::nanoseconds::max)();
 };
 
 class steps {
@@ -122,7 +122,7 @@ class steps {
       return;
     }
     ++done_;
-    paused_ = budget_.limit != std::chrono::nanoseconds::max() &&
+    paused_ = budget_.limit != (std::chrono::nanoseconds::max)() &&
               std::chrono::steady_clock::now() - start_ >= budget_.limit;
   }
   template <class Run>

@@ -1,0 +1,101 @@
+// checkpoint: the tensors of all files that a model is put together from, under one lookup by canonical name.
+#ifndef OCELLUS_MODEL_CHECKPOINT_HPP
+#define OCELLUS_MODEL_CHECKPOINT_HPP
+
+#include <optional>
+
+#include "ocellus/io/file.hpp"
+#include "ocellus/io/safetensors.hpp"
+#include "ocellus/io/torch_file.hpp"
+#include "ocellus/model/checkpoint_names.hpp"
+
+namespace ocellus::inline OCELLUS_ABI {
+
+/// What became of a tensor: waiting until somebody asks for it, used, hidden by one of a later file, or known to be of
+/// no use.
+enum class tensor_fate : std::uint8_t { waiting, used, overlaid, ignored };
+
+/// One tensor of one file.
+struct checkpoint_tensor {
+  std::string_view name;   ///< canonical
+  std::string_view given;  ///< as in its file
+  source_role role = source_role::phi;
+  bool renamed = false;
+  bool row_major = true;  ///< without gaps, so that `count` elements from `offset` on are the tensor
+  tensor_fate fate = tensor_fate::waiting;
+  dtype type = dtype::f32;
+  std::uint32_t file = 0;
+  std::uint32_t storage_index = 0;  ///< of a torch file
+  shape dims;
+  shape strides;             ///< elements
+  std::uint64_t offset = 0;  ///< elements
+  std::span<const std::byte> storage;
+};
+
+/// Files are opened and checked by add_*; then seal() makes the lookup. Move-only.
+class checkpoint {
+ public:
+  static constexpr std::size_t max_shards = 1024;
+  static constexpr std::uint64_t max_index_bytes = 16u << 20;
+
+  explicit checkpoint(const host& hooks) noexcept
+      : hooks_(hooks),
+        files_(hooks.memory),
+        tensors_(hooks.memory),
+        names_(hooks.memory),
+        name_ends_(hooks.memory) {}
+
+  /// One file, .pth or .safetensors by its contents. Errors name the path: those of byte_source::open, torch_file::open and
+  /// safetensors::parse; not_this_format.
+  [[nodiscard]] result<void> add_file(source_role role, std::string_view path) noexcept;
+  /// The weights of a Hugging Face folder: the first that exists of model.safetensors, model.safetensors.index.json with
+  /// its shards, pytorch_model.bin, pytorch_model.bin.index.json with its shards. Shards and index must agree exactly.
+  /// Errors: not_found, index_path, shard_missing, index_mismatch, field_missing, field_type, json errors, and as above.
+  [[nodiscard]] result<void> add_folder(source_role role, std::string_view folder) noexcept;
+  /// Sorts all tensors; of those with the same name the one of the last role stays, the others are overlaid.
+  /// Errors: duplicate_key (twice within a role), tensor_unknown (an overlong name), out_of_memory.
+  [[nodiscard]] result<void> seal() noexcept;
+
+  /// All tensors, sorted by name, then role.
+  [[nodiscard]] std::span<checkpoint_tensor> tensors() noexcept { return tensors_.span(); }
+  [[nodiscard]] std::span<const checkpoint_tensor> tensors() const noexcept { return tensors_.span(); }
+  /// The one of that name that counts; null if there is none.
+  [[nodiscard]] checkpoint_tensor* find(std::string_view name) noexcept;
+  [[nodiscard]] std::size_t file_count() const noexcept { return files_.size(); }
+  [[nodiscard]] std::string_view path_of(std::size_t file) const noexcept { return files_[file].path.view(); }
+
+  /// Marks it as used and, once for each storage, compares its bytes with their checksum. Its type must be one of
+  /// f32, f16, bf16, f64. Errors: tensor_shape, zip_crc.
+  [[nodiscard]] result<void> use(checkpoint_tensor& tensor) noexcept;
+  /// Elements [first, first + out.size()) in row-major order, which must exist, as f32.
+  void read(const checkpoint_tensor& tensor, std::uint64_t first, std::span<float> out) const noexcept;
+
+ private:
+  struct source {
+    text path;
+    byte_source bytes;
+    std::optional<torch_file> torch;
+    std::optional<safetensors> plain;
+  };
+
+  [[nodiscard]] result<void> add_source(source_role role, text&& path, byte_source&& bytes) noexcept;
+  [[nodiscard]] result<void> add_tensor(checkpoint_tensor& tensor) noexcept;
+  [[nodiscard]] result<void> add_shards(source_role role, std::string_view folder,
+                                        std::string_view index_name, std::string_view suffix) noexcept;
+
+  host hooks_;
+  array<source> files_;
+  array<checkpoint_tensor> tensors_;
+  text
+      names_;  // canonical names, one behind the other, in the order of adding; seal() gives the tensors views of it
+  array<std::size_t> name_ends_;
+  bool sealed_ = false;
+};
+
+/// folder + '/' + name.
+[[nodiscard]] result<text> join_path(std::string_view folder, std::string_view name,
+                                     const memory_hooks& memory) noexcept;
+
+}  // namespace ocellus::inline OCELLUS_ABI
+
+#endif  // OCELLUS_MODEL_CHECKPOINT_HPP
