@@ -9,11 +9,11 @@
 
 // OCELLUS_SKIP("no goldens (OCELLUS_GOLDENS)"); leaves the test case. tests/run.sh counts these lines and reports the
 // case as skipped, not passed: the line stands at the beginning of a line of standard output.
-#define OCELLUS_SKIP(reason)                                                                    \
-  do {                                                                                          \
+#define OCELLUS_SKIP(reason)                                                                       \
+  do {                                                                                             \
     std::printf("\nSKIPPED: %s: %s\n", doctest::getContextOptions()->currentTest->m_name, reason); \
-    std::fflush(stdout);                                                                        \
-    return;                                                                                     \
+    std::fflush(stdout);                                                                           \
+    return;                                                                                        \
   } while (false)
 
 namespace ocellus_tests {

@@ -189,7 +189,7 @@ result<step_state> session_state::step(time_budget budget) noexcept {
       active = pass::language;
     }
     time_budget rest = budget;
-    if (budget.limit != std::chrono::nanoseconds::max()) {
+    if (budget.limit != (std::chrono::nanoseconds::max)()) {
       rest.limit -=
           std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start);
     }

@@ -121,7 +121,7 @@ inline constexpr prompt_template prompt_table[] = {
      .temperature = 0,
      .top_p = 1,
      .repetition_penalty = 1,
-     .max_tokens = 300},
+     .max_tokens = 60},
 };
 
 }  // namespace detail

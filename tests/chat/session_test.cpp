@@ -1,0 +1,310 @@
+#include "ocellus/chat/session.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ocellus/thread_pool.hpp"
+#include "support/counting_memory.hpp"
+#include "support/tiny_model.hpp"
+
+namespace {
+
+using namespace ocellus_tests;
+using ocellus::error_code;
+using ocellus::host;
+using ocellus::image_embedding;
+using ocellus::session;
+using ocellus::step_state;
+
+ocellus::time_budget none() { return {std::chrono::nanoseconds(0)}; }
+
+session open(const ocellus::model& model, const ocellus::session_options& options = {},
+             const host& hooks = {}) {
+  auto opened = session::open(model, options, hooks);
+  INFO((opened ? std::string_view() : opened.error().message()));
+  REQUIRE(opened);
+  return std::move(*opened);
+}
+
+std::vector<std::uint32_t> some_tokens(std::size_t n, std::uint32_t seed = 3) {
+  std::vector<std::uint32_t> tokens(n);
+  for (std::size_t i = 0; i < n; ++i)
+    tokens[i] = static_cast<std::uint32_t>(ocellus_tests::detail::mix(i + seed * 1000) % tiny_vocabulary);
+  return tokens;
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("session: a cancelled step says so, keeps its position, and can be dropped instead of finished") {
+  const tiny_model model;
+  bool stop = false;
+  host hooks;
+  hooks.stop = {&stop, [](void* flag) { return *static_cast<bool*>(flag); }};
+  session s = open(model.get(), {}, hooks);
+  const auto first = some_tokens(9), second = some_tokens(20, 8);
+  REQUIRE(s.append(first));
+  REQUIRE(s.step());
+  const std::vector<float> before(s.logits().begin(), s.logits().end());
+  REQUIRE(s.append(second));
+  stop = true;
+  const auto cancelled = s.step();
+  REQUIRE(!cancelled);
+  CHECK(cancelled.error().code() == error_code::cancelled);
+  CHECK(s.position() == 9);
+  CHECK(s.length() == 29);
+  stop = false;
+  // Dropped: as if the second part had never been there.
+  REQUIRE(s.rewind(9));
+  CHECK(s.length() == 9);
+  const std::uint32_t next[] = {42};
+  REQUIRE(s.append(next));
+  REQUIRE(s.step());
+  session fresh = open(model.get());
+  REQUIRE(fresh.append(first));
+  REQUIRE(fresh.step());
+  CHECK(same_bits(before, {fresh.logits().begin(), fresh.logits().end()}));
+  REQUIRE(fresh.append(next));
+  REQUIRE(fresh.step());
+  CHECK(same_bits({s.logits().begin(), s.logits().end()}, {fresh.logits().begin(), fresh.logits().end()}));
+}
+
+TEST_CASE("session: rewinding forgets everything behind, and nothing before") {
+  const tiny_model model;
+  session s = open(model.get());
+  const auto tokens = some_tokens(12);
+  const std::span<const std::uint32_t> all(tokens);
+  REQUIRE(s.append(all.first(11)));
+  REQUIRE(s.step());
+  REQUIRE(s.append(all.last(1)));
+  REQUIRE(s.step());
+  const std::vector<float> expected(s.logits().begin(), s.logits().end());
+  REQUIRE(s.append(some_tokens(30, 9)));
+  REQUIRE(s.step());
+  REQUIRE(s.rewind(11));
+  REQUIRE(s.append(all.last(1)));
+  REQUIRE(s.step());
+  CHECK(same_bits(expected, {s.logits().begin(), s.logits().end()}));
+  CHECK(s.rewind(13).error().code() == error_code::invalid_argument);
+  REQUIRE(s.rewind(0));
+  CHECK(s.length() == 0);
+  CHECK(s.position() == 0);
+  CHECK(*s.step() == step_state::done);  // nothing to do
+}
+
+TEST_CASE("session: tokens at once or one by one are the same conversation, but for rounding") {
+  const tiny_model model;
+  session at_once = open(model.get()), one_by_one = open(model.get());
+  const auto tokens = some_tokens(70);
+  REQUIRE(at_once.append(tokens));
+  REQUIRE(at_once.step());
+  for (const std::uint32_t& id : tokens) {
+    REQUIRE(one_by_one.append(std::span<const std::uint32_t>(&id, 1)));
+    REQUIRE(one_by_one.step());
+  }
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < tiny_vocabulary; ++i) {
+    const double a = at_once.logits()[i], b = one_by_one.logits()[i];
+    difference += (a - b) * (a - b);
+    norm += a * a;
+  }
+  CHECK(norm > 0);
+  CHECK(difference <= 1e-10 * norm);
+}
+
+TEST_CASE("session: what does not fit is refused before any work") {
+  const tiny_model model;
+  ocellus::session_options options;
+  options.context = 10;
+  session s = open(model.get(), options);
+  CHECK(s.context() == 10);
+  const auto too_many = s.append(some_tokens(11));
+  REQUIRE(!too_many);
+  CHECK(too_many.error().code() == error_code::context_full);
+  CHECK(too_many.error().message() == "11 tokens behind 0 do not fit into a context of 10");
+  CHECK(s.length() == 0);
+  REQUIRE(s.append(some_tokens(8)));
+  image_embedding e;
+  REQUIRE(s.encode(tiny_picture().view, e));
+  CHECK(s.append(e).error().code() == error_code::context_full);
+  REQUIRE(s.append(some_tokens(2)));
+  REQUIRE(s.step());
+  CHECK(s.position() == 10);
+  CHECK(s.append(some_tokens(1)).error().code() == error_code::context_full);
+  CHECK(s.append(std::span<const std::uint32_t>()));
+
+  for (std::uint32_t context : {1u, 2u}) {
+    options.context = context;
+    session narrow = open(model.get(), options);
+    REQUIRE(narrow.append(some_tokens(context)));
+    CHECK(narrow.step());
+  }
+  options.context = 201;
+  CHECK(session::open(model.get(), options).error().code() == error_code::invalid_argument);
+}
+
+TEST_CASE("session: arguments that make no sense are errors") {
+  const tiny_model model;
+  session s = open(model.get());
+  const std::uint32_t outside[] = {1, tiny_vocabulary};
+  CHECK(s.append(outside).error().code() == error_code::token_unknown);
+  CHECK(s.length() == 0);
+  CHECK(s.append(image_embedding{}).error().code() == error_code::invalid_argument);
+  image_embedding e;
+  CHECK(s.encode(std::span<const float>(), e).error().code() == error_code::invalid_argument);
+  CHECK(!s.encode(ocellus::image_view{}, e));
+
+  ocellus::session_options options;
+  options.target = "abacus";
+  const auto unknown = session::open(model.get(), options);
+  REQUIRE(!unknown);
+  CHECK(unknown.error().code() == error_code::target_unknown);
+  CHECK(unknown.error().message().find("abacus") != std::string_view::npos);
+  host idle;
+  idle.tasks.workers = 0;
+  CHECK(session::open(model.get(), {}, idle).error().code() == error_code::invalid_argument);
+
+  const tiny_model blind({.vision = false});
+  session words_only = open(blind.get());
+  CHECK(words_only.encode(tiny_picture().view, e).error().code() == error_code::no_vision);
+  CHECK(words_only.append(e).error().code() == error_code::no_vision);
+  options = {};
+  options.vision = false;  // the model could, the session was not to
+  session closed_eyes = open(model.get(), options);
+  CHECK(closed_eyes.encode(tiny_picture().view, e).error().code() == error_code::no_vision);
+}
+
+TEST_CASE("session: a second thread, or a call from inside, is told that it is busy") {
+  const tiny_model model;
+  session* self = nullptr;
+  struct probe {
+    session** s;
+    int busy = 0;
+    bool armed = false;
+  } p{&self};
+  host hooks;
+  hooks.stop = {&p, [](void* context) {
+                  auto& probing = *static_cast<probe*>(context);
+                  if (!probing.armed) return false;
+                  const auto inner = (*probing.s)->step();
+                  if (!inner && inner.error().code() == error_code::busy) ++probing.busy;
+                  return false;
+                }};
+  session s = open(model.get(), {}, hooks);
+  self = &s;
+  REQUIRE(s.append(some_tokens(3)));
+  p.armed = true;
+  REQUIRE(s.step());
+  p.armed = false;
+  CHECK(p.busy > 0);
+  CHECK(s.step());
+}
+
+TEST_CASE("session: nothing is allocated while tokens are computed") {
+  const tiny_model model;
+  counting_memory memory;
+  {
+    host hooks;
+    hooks.memory = memory.hooks();
+    session s = open(model.get(), {}, hooks);
+    image_embedding e;
+    REQUIRE(s.encode(tiny_picture().view, e));
+    const std::size_t requests = memory.requests();
+    REQUIRE(s.append(some_tokens(70)));
+    REQUIRE(s.append(e));
+    for (std::uint32_t i = 0; i < 5; ++i) {
+      REQUIRE(s.append(some_tokens(1, i)));
+      REQUIRE(s.step());
+    }
+    REQUIRE(s.rewind(3));
+    CHECK(memory.requests() == requests);
+  }
+  CHECK(memory.live() == 0);
+}
+
+TEST_CASE("session: open fails cleanly at each allocation, and asks for what estimate says") {
+  const tiny_model model;
+  fail_every_allocation([&](const ocellus::memory_hooks& memory) {
+    host hooks;
+    hooks.memory = memory;
+    return session::open(model.get(), {}, hooks);
+  });
+  for (std::uint32_t context : {0u, 7u}) {
+    for (bool vision : {true, false}) {
+      counting_memory memory;
+      host hooks;
+      hooks.memory = memory.hooks();
+      ocellus::session_options options;
+      options.context = context;
+      options.vision = vision;
+      const auto estimate = session::estimate(model.get().config(), options, hooks);
+      REQUIRE(estimate);
+      session s = open(model.get(), options, hooks);
+      CHECK(memory.peak() >= memory.current());
+      CHECK(static_cast<double>(memory.current()) <= static_cast<double>(*estimate) * 1.02 + 1024);
+      CHECK(static_cast<double>(memory.current()) >= static_cast<double>(*estimate) * 0.98 - 1024);
+    }
+  }
+}
+
+TEST_CASE("session: an embedding made by one session serves another one of the same model") {
+  const tiny_model model;
+  session a = open(model.get()), b = open(model.get());
+  image_embedding e;
+  REQUIRE(a.encode(tiny_picture().view, e));
+  for (session* s : {&a, &b}) {
+    REQUIRE(s->append(e));
+    REQUIRE(s->step());
+  }
+  CHECK(same_bits({a.logits().begin(), a.logits().end()}, {b.logits().begin(), b.logits().end()}));
+  image_embedding other;
+  REQUIRE(b.encode(tiny_picture(2).view, other));
+  REQUIRE(b.rewind(0));
+  REQUIRE(b.append(other));
+  REQUIRE(b.step());
+  CHECK(!same_bits({a.logits().begin(), a.logits().end()}, {b.logits().begin(), b.logits().end()}));
+}
+
+TEST_CASE("session: an observer sees every stage, and all positions' logits") {
+  const tiny_model model;
+  struct seen {
+    std::vector<std::string> stages;
+    std::vector<float> logits;
+  } all;
+  ocellus::session_options options;
+  options.watch = {&all, [](void* context, std::string_view stage, std::uint32_t first_row,
+                            ocellus::tensor_view<const float> values) {
+                     auto& to = *static_cast<seen*>(context);
+                     if (stage == "logits") {
+                       CHECK(to.logits.size() == std::size_t{first_row} * tiny_vocabulary);
+                       to.logits.insert(to.logits.end(), values.begin(), values.end());
+                     } else {
+                       to.stages.emplace_back(stage);
+                     }
+                   }};
+  session watched = open(model.get(), options), plain = open(model.get());
+  image_embedding e;
+  REQUIRE(watched.encode(tiny_picture().view, e));
+  const auto tokens = some_tokens(75);
+  for (session* s : {&watched, &plain}) {
+    REQUIRE(s->append(tokens));
+    REQUIRE(s->step());
+  }
+  CHECK(all.stages == std::vector<std::string>{"vit.patches", "vit.block.0", "vit.block.1", "ln_vision",
+                                               "qformer.layer.0", "qformer.layer.1", "image_embeds",
+                                               "prompt_embeds", "phi.layer.0", "phi.layer.1"});
+  REQUIRE(all.logits.size() == 75 * tiny_vocabulary);
+  // Rows of the last layer are computed alike however many there are at once, but for rounding.
+  for (std::size_t i = 0; i < tiny_vocabulary; ++i) {
+    CHECK(all.logits[74 * tiny_vocabulary + i] == doctest::Approx(plain.logits()[i]).epsilon(1e-4));
+    CHECK(watched.logits()[i] == all.logits[74 * tiny_vocabulary + i]);
+  }
+}

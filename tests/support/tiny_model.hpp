@@ -1,0 +1,316 @@
+// Model files of a few hundred KB made in memory: every part of the architecture at the smallest sizes, with values that
+// depend on nothing but the seed. With a script, the model says what the script wants instead of noise.
+#ifndef OCELLUS_TESTS_SUPPORT_TINY_MODEL_HPP
+#define OCELLUS_TESTS_SUPPORT_TINY_MODEL_HPP
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ocellus/image/view.hpp"
+#include "ocellus/io/json_writer.hpp"
+#include "ocellus/io/safetensors_writer.hpp"
+#include "ocellus/model/model.hpp"
+#include "ocellus/text/tokenizer.hpp"
+
+namespace ocellus_tests {
+
+struct tiny_options {
+  bool vision = true;
+  bool tokenizer = true;
+  ocellus::weight_format format = ocellus::weight_format::f32;
+  std::string template_name = "micro";
+  std::vector<std::string> stops = {"###"};
+  /// Token -> the token that follows it. With any, the layers of Phi do nothing and the next token depends on the last
+  /// one alone; tokens that the script does not name are followed by anything.
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> script = {};
+  bool letters_only = false;  ///< never says anything but a to z
+  std::uint32_t max_positions = 200;
+  std::uint32_t seed = 1;
+};
+
+/// The vocabulary: 256 bytes, "##", "###", " ###", <|endoftext|>, "\xc3\xa4" (half of a code point more), "ok#"; then ids
+/// without a token up to tiny_vocabulary.
+namespace tiny_token {
+inline constexpr std::uint32_t two_hashes = 256, stop = 257, space_stop = 258, end_of_text = 259,
+                               ok_hash = 260;
+}
+inline constexpr std::uint32_t tiny_vocabulary = 270;
+
+inline ocellus::model_config tiny_config(const tiny_options& o) {
+  ocellus::model_config c;
+  if (o.vision) {
+    c.has_vision = true;
+    c.vit = {.image_size = 42, .patch_size = 14, .width = 88, .layers = 2, .heads = 1, .mlp_width = 100};
+    c.qformer = {.queries = 3, .width = 64, .layers = 2, .heads = 1, .mlp_width = 72, .cross_layers = 1};
+    c.projection_width = 40;
+  }
+  c.phi = {.vocabulary = tiny_vocabulary,
+           .width = 160,
+           .layers = 2,
+           .heads = 2,
+           .mlp_width = 200,
+           .rotary_size = 32,
+           .max_positions = o.max_positions,
+           .qk_norm = o.vision,
+           .post_norm = o.vision};
+  return c;
+}
+
+namespace detail {
+
+inline std::uint64_t mix(std::uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+/// In [-1, 1), the same for the same name, place and seed.
+inline float noise(std::string_view name, std::uint64_t i, std::uint32_t seed) {
+  std::uint64_t h = 1469598103934665603u + seed;
+  for (char c : name) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return static_cast<float>(static_cast<double>(mix(h + i * 0x9e3779b97f4a7c15u) >> 11) * 0x1p-52 - 1.0);
+}
+
+struct tiny_tensor {
+  enum kind_of { packed, table, plain } kind;
+  std::string name;
+  std::uint32_t n, k;
+};
+
+/// Collects what the walk over the weights asks for.
+struct tiny_list {
+  std::vector<tiny_tensor> tensors;
+  ocellus::result<void> add(tiny_tensor::kind_of kind, std::string_view name, std::uint32_t n,
+                            std::uint32_t k) {
+    tensors.push_back({kind, std::string(name), n, k});
+    return {};
+  }
+  ocellus::result<void> matrix_of(std::string_view name, ocellus::packed_matrix&, std::uint32_t n,
+                                  std::uint32_t k) {
+    return add(tiny_tensor::packed, name, n, k);
+  }
+  ocellus::result<void> table_of(std::string_view name, ocellus::matrix&, std::uint32_t n, std::uint32_t k) {
+    return add(tiny_tensor::table, name, n, k);
+  }
+  ocellus::result<void> rows_of(std::string_view name, ocellus::matrix&, std::uint32_t n, std::uint32_t k) {
+    return add(tiny_tensor::plain, name, n, k);
+  }
+  ocellus::result<void> vector_of(std::string_view name, ocellus::matrix&, std::uint32_t size) {
+    return add(tiny_tensor::plain, name, 0, size);
+  }
+};
+
+/// The values of one tensor, [max(n, 1), k].
+inline std::vector<float> tiny_values(const tiny_tensor& t, const tiny_options& o) {
+  const std::size_t rows = t.n == 0 ? 1 : t.n;
+  std::vector<float> values(rows * t.k);
+  const std::string_view name = t.name;
+  const bool is_norm = name.find("norm.weight") != std::string_view::npos;
+  float scale = 0.3f;
+  if (t.kind == tiny_tensor::packed) scale = 2.5f / std::sqrt(static_cast<float>(t.k));
+  if (t.kind == tiny_tensor::table) scale = 1.7f;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = noise(name, i, o.seed) * scale + (is_norm ? 1.0f : 0.0f);
+  if (o.letters_only && name == "phi.head.bias") {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] -= i >= 'a' && i <= 'z' ? 0.0f : 1000.0f;
+  }
+  if (o.script.empty()) return values;
+
+  const bool silent = name.starts_with("phi.layers.") && (name.find(".dense.") != std::string_view::npos ||
+                                                          name.find(".fc2.") != std::string_view::npos);
+  if (silent || name == "phi.head.bias" || name == "phi.norm.bias")
+    std::fill(values.begin(), values.end(), 0.0f);
+  if (name == "phi.norm.weight") std::fill(values.begin(), values.end(), 1.0f);
+  if (name == "phi.head.weight") {  // the row of a token is the sum of the embeddings of those it follows
+    std::fill(values.begin(), values.end(), 0.0f);
+    const tiny_tensor embedding{tiny_tensor::table, "phi.embedding", tiny_vocabulary, t.k};
+    tiny_options plain = o;
+    plain.script.clear();
+    const auto rows_of_tokens = tiny_values(embedding, plain);
+    for (const auto& [from, to] : o.script) {
+      for (std::size_t i = 0; i < t.k; ++i) values[to * t.k + i] += rows_of_tokens[from * t.k + i];
+    }
+  }
+  return values;
+}
+
+inline std::vector<std::byte> packed_bytes(const tiny_tensor& t, const std::vector<float>& values,
+                                           ocellus::weight_format format) {
+  const auto panel = static_cast<std::size_t>(ocellus::panel_bytes(format, t.k).value());
+  std::vector<std::byte> bytes(static_cast<std::size_t>(ocellus::packed_bytes(format, t.n, t.k).value()));
+  for (std::uint32_t first = 0, at = 0; first < t.n; first += ocellus::panel_rows, ++at) {
+    const std::uint32_t count = std::min(ocellus::panel_rows, t.n - first);
+    ocellus::pack_panel(format, values.data() + std::size_t{first} * t.k, t.k, count, t.k,
+                        bytes.data() + at * panel);
+  }
+  return bytes;
+}
+
+inline std::vector<std::byte> table_bytes(const tiny_tensor& t, const std::vector<float>& values,
+                                          ocellus::weight_format format) {
+  const std::size_t stride = ocellus::round_up(t.k, ocellus::column_pad);
+  const std::size_t size = format == ocellus::weight_format::f32 ? 4 : 2;
+  std::vector<std::byte> bytes(t.n * stride * size);
+  for (std::size_t i = 0; i < t.n; ++i) {
+    for (std::size_t j = 0; j < t.k; ++j) {
+      std::byte* to = bytes.data() + (i * stride + j) * size;
+      const float v = values[i * t.k + j];
+      const std::uint16_t narrow =
+          format == ocellus::weight_format::f16 ? ocellus::to_f16(v).bits : ocellus::to_bf16(v).bits;
+      if (format == ocellus::weight_format::f32) {
+        std::memcpy(to, &v, sizeof(v));
+      } else {
+        std::memcpy(to, &narrow, sizeof(narrow));
+      }
+    }
+  }
+  return bytes;
+}
+
+}  // namespace detail
+
+/// The tiny tokenizer as arrays.
+struct tiny_words {
+  std::string bytes;
+  std::vector<std::uint32_t> offsets{0}, merges, added, special;
+
+  tiny_words() {
+    const auto add = [&](std::string_view token) {
+      bytes += token;
+      offsets.push_back(static_cast<std::uint32_t>(bytes.size()));
+      return static_cast<std::uint32_t>(offsets.size() - 2);
+    };
+    for (int b = 0; b < 256; ++b) add(std::string(1, static_cast<char>(b)));
+    add("##"), add("###"), add(" ###"), add("<|endoftext|>");
+    add("ok#");
+    const auto ok = add("ok");
+    merges = {'#', '#', tiny_token::two_hashes, '#', ' ', tiny_token::stop, 'o', 'k', ok, '#'};
+    added = {tiny_token::end_of_text, ocellus::added_special | ocellus::added_raw};
+    special = {tiny_token::end_of_text};
+  }
+  [[nodiscard]] ocellus::tokenizer_data data() const {
+    const auto of = [](const std::vector<std::uint32_t>& v) { return std::as_bytes(std::span(v)); };
+    return {std::as_bytes(std::span(bytes)), of(offsets), of(merges), of(added), of(special)};
+  }
+};
+
+/// The model file's bytes.
+inline std::vector<std::byte> tiny_model_file(const tiny_options& o = {}) {
+  const ocellus::model_config config = tiny_config(o);
+  detail::tiny_list list;
+  ocellus::model_weights unused;
+  REQUIRE(ocellus::visit_weights(config, unused, list));
+
+  ocellus::json_writer matrices, stops;
+  matrices.begin_object();
+  for (const auto& t : list.tensors) {
+    if (t.kind == detail::tiny_tensor::plain) continue;
+    matrices.key(t.name).begin_object();
+    matrices.key("format").string(ocellus::name_of(o.format)).key("n").integer(t.n).key("k").integer(t.k);
+    matrices.end_object();
+  }
+  matrices.end_object();
+  stops.begin_array();
+  for (const auto& s : o.stops) stops.string(s);
+  stops.end_array();
+
+  ocellus::safetensors_writer writer;
+  REQUIRE(writer.add_metadata("ocellus.format", ocellus::model::format_version));
+  REQUIRE(writer.add_metadata("ocellus.config", ocellus::to_json(config, {})->view()));
+  REQUIRE(writer.add_metadata("ocellus.matrices", matrices.finish()->view()));
+  REQUIRE(writer.add_metadata("ocellus.template", o.template_name));
+  REQUIRE(writer.add_metadata("ocellus.stops", stops.finish()->view()));
+
+  std::vector<std::vector<std::byte>> contents;
+  const auto type = ocellus::dtype_of_format(o.format);
+  for (const bool large : {true, false}) {
+    for (const auto& t : list.tensors) {
+      if ((t.kind != detail::tiny_tensor::plain) != large) continue;
+      const auto values = detail::tiny_values(t, o);
+      if (t.kind == detail::tiny_tensor::packed) {
+        REQUIRE(writer.add(t.name, type, ocellus::packed_shape(o.format, t.n, t.k)));
+        contents.push_back(detail::packed_bytes(t, values, o.format));
+      } else if (t.kind == detail::tiny_tensor::table) {
+        REQUIRE(writer.add(t.name, type, {t.n, ocellus::round_up(t.k, ocellus::column_pad)}));
+        contents.push_back(detail::table_bytes(t, values, o.format));
+      } else {
+        REQUIRE(writer.add(t.name, ocellus::dtype::f32,
+                           t.n != 0 ? ocellus::shape{t.n, t.k} : ocellus::shape{t.k}));
+        const auto bytes = std::as_bytes(std::span(values));
+        contents.emplace_back(bytes.begin(), bytes.end());
+      }
+    }
+  }
+  if (o.tokenizer) {
+    const tiny_words words;
+    const auto add = [&](const char* name, ocellus::dtype dtype, const ocellus::shape& dims, auto bytes) {
+      REQUIRE(writer.add(name, dtype, dims));
+      contents.emplace_back(bytes.begin(), bytes.end());
+    };
+    using ocellus::dtype;
+    add("tokenizer.offsets", dtype::u32, {words.offsets.size()}, words.data().offsets);
+    add("tokenizer.merges", dtype::u32, {words.merges.size() / 2, 2}, words.data().merges);
+    add("tokenizer.added", dtype::u32, {words.added.size() / 2, 2}, words.data().added);
+    add("tokenizer.special", dtype::u32, {words.special.size()}, words.data().special);
+    add("tokenizer.bytes", dtype::u8, {words.bytes.size()}, words.data().bytes);
+  }
+
+  std::vector<std::byte> file;
+  const ocellus::byte_sink sink{
+      &file, [](void* to, std::span<const std::byte> bytes) noexcept -> ocellus::result<void> {
+        auto& f = *static_cast<std::vector<std::byte>*>(to);
+        f.insert(f.end(), bytes.begin(), bytes.end());
+        return {};
+      }};
+  REQUIRE(writer.begin(sink));
+  for (const auto& bytes : contents) REQUIRE(writer.write(bytes));
+  REQUIRE(writer.finish());
+  return file;
+}
+
+/// A model with the memory that it is read from.
+struct tiny_model {
+  explicit tiny_model(const tiny_options& o = {})
+      : file(tiny_model_file(o)), opened(ocellus::model::open(file)) {
+    INFO((opened ? std::string_view() : opened.error().message()));
+    REQUIRE(opened);
+  }
+  [[nodiscard]] const ocellus::model& get() const { return *opened; }
+
+  std::vector<std::byte> file;
+  ocellus::result<ocellus::model> opened;
+};
+
+/// The bytes of a text as a script: each byte is followed by the next, the first one by `from`.
+inline std::vector<std::pair<std::uint32_t, std::uint32_t>> script_of(
+    std::uint32_t from, const std::vector<std::uint32_t>& tokens) {
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> script;
+  for (const std::uint32_t to : tokens) {
+    script.emplace_back(from, to);
+    from = to;
+  }
+  return script;
+}
+
+/// A picture of noise, RGB without gaps.
+struct tiny_picture {
+  explicit tiny_picture(std::uint32_t seed = 1, std::uint32_t width = 37, std::uint32_t height = 21)
+      : pixels(std::size_t{width} * height * 3) {
+    for (std::size_t i = 0; i < pixels.size(); ++i)
+      pixels[i] = static_cast<std::uint8_t>(detail::mix(i + seed * 977));
+    view = {pixels.data(), width, height, 0, ocellus::pixel_format::rgb};
+  }
+  std::vector<std::uint8_t> pixels;
+  ocellus::image_view view;
+};
+
+}  // namespace ocellus_tests
+
+#endif  // OCELLUS_TESTS_SUPPORT_TINY_MODEL_HPP
