@@ -1,0 +1,71 @@
+// The code of the library. Include it in exactly one .cpp file of a program, best in one that holds nothing else:
+// it takes a while to compile. All other files include <ocellus/ocellus.hpp>. Optimise this file (-O2 or more).
+#ifndef OCELLUS_IMPLEMENTATION_HPP
+#define OCELLUS_IMPLEMENTATION_HPP
+
+#include "ocellus/thread_pool.ipp"
+#include "ocellus/thread_pool_os.ipp"
+
+#include "ocellus/io/crc32.ipp"
+#include "ocellus/io/file.ipp"
+#include "ocellus/io/file_posix.ipp"
+#include "ocellus/io/file_windows.ipp"
+#include "ocellus/io/json.ipp"
+#include "ocellus/io/json_reader.ipp"
+#include "ocellus/io/json_writer.ipp"
+#include "ocellus/io/pickle.ipp"
+#include "ocellus/io/pickle_builder.ipp"
+#include "ocellus/io/safetensors.ipp"
+#include "ocellus/io/safetensors_writer.ipp"
+#include "ocellus/io/same_file.ipp"
+#include "ocellus/io/torch_file.ipp"
+#include "ocellus/io/zip.ipp"
+
+#include "ocellus/text/added_tokens.ipp"
+#include "ocellus/text/boxes.ipp"
+#include "ocellus/text/bpe.ipp"
+#include "ocellus/text/prompt.ipp"
+#include "ocellus/text/stop_matcher.ipp"
+#include "ocellus/text/stream_decoder.ipp"
+#include "ocellus/text/tokenizer.ipp"
+#include "ocellus/text/tokenizer_builder.ipp"
+#include "ocellus/text/tokenizer_files.ipp"
+#include "ocellus/text/tokenizer_json.ipp"
+
+#include "ocellus/image/decode.ipp"
+#include "ocellus/image/decoder_memory.ipp"
+#include "ocellus/image/draw.ipp"
+#include "ocellus/image/exif.ipp"
+#include "ocellus/image/header.ipp"
+#include "ocellus/image/jpeg_header.ipp"
+#include "ocellus/image/png_header.ipp"
+#include "ocellus/image/preprocess.ipp"
+#include "ocellus/image/resize.ipp"
+#include "ocellus/image/stb_image.ipp"
+#include "ocellus/image/view.ipp"
+
+#include "ocellus/kernels/cpu.ipp"
+#include "ocellus/kernels/cpu_memory.ipp"
+#include "ocellus/kernels/packed.ipp"
+#include "ocellus/kernels/reference.ipp"
+
+#include "ocellus/model/checkpoint.ipp"
+#include "ocellus/model/checkpoint_names.ipp"
+#include "ocellus/model/checkpoint_shards.ipp"
+#include "ocellus/model/config.ipp"
+#include "ocellus/model/convert.ipp"
+#include "ocellus/model/convert_reader.ipp"
+#include "ocellus/model/convert_shapes.ipp"
+#include "ocellus/model/convert_sources.ipp"
+#include "ocellus/model/model.ipp"
+#include "ocellus/model/phi.ipp"
+#include "ocellus/model/phi_folder.ipp"
+#include "ocellus/model/position_table.ipp"
+#include "ocellus/model/qformer.ipp"
+#include "ocellus/model/vit.ipp"
+
+#include "ocellus/chat/chat.ipp"
+#include "ocellus/chat/sampler.ipp"
+#include "ocellus/chat/session.ipp"
+
+#endif  // OCELLUS_IMPLEMENTATION_HPP
