@@ -1,0 +1,1 @@
+#include <ocellus/implementation.hpp>
