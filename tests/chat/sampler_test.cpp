@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "support/counting_memory.hpp"
+#include "support/tiny_model.hpp"
 
 namespace {
 
@@ -94,6 +95,23 @@ TEST_CASE("sampler: plus infinity is certain, minus infinity impossible") {
   CHECK(counts({.temperature = 1}, {0, -infinity, 0}, 1000).count(1) == 0);
 }
 
+TEST_CASE("sampler: ids without a token are never chosen when there is a tokenizer") {
+  const ocellus_tests::tiny_words words;
+  const auto tokenizer = ocellus::tokenizer::from_data(words.data());
+  REQUIRE(tokenizer);
+  const std::uint32_t ids = tokenizer->vocab_size();
+  std::vector<float> logits(ids + 50, 1.0f);
+  for (std::size_t id = ids; id < logits.size(); ++id) logits[id] = 9;
+  logits[65] = 2;
+  for (float temperature : {0.0f, 1.0f}) {
+    auto s = sampler::make({.temperature = temperature, .top_k = 5}, ids + 50, &*tokenizer);
+    REQUIRE(s);
+    for (int i = 0; i < 50; ++i) CHECK(*s->next(logits, {}) < ids);
+    if (temperature == 0) CHECK(*s->next(logits, {}) == 65);
+  }
+  CHECK(one({}, logits) == ids);  // without a tokenizer any id counts
+}
+
 TEST_CASE("sampler: draws as often as the softmax says, at any temperature") {
   const std::vector<float> logits{2, 1, 0, -1, -2, 1.5f};
   for (float temperature : {0.25f, 1.0f, 3.0f}) {
@@ -152,7 +170,7 @@ TEST_CASE("sampler: top-p over a large vocabulary is what sorting all of it give
         for (float v : logits) total += std::exp(double{v});
         std::size_t kept = 0;
         while (kept < n && sum < double{p} * total) sum += std::exp(double{logits[order[kept++]]});
-        const auto seen = counts({.temperature = 1, .top_p = p}, logits, 400);
+        const auto seen = counts({.temperature = 1, .top_p = p}, logits, 60);
         for (const auto& [id, count] : seen) {
           const auto rank = std::find(order.begin(), order.end(), id) - order.begin();
           CHECK(static_cast<std::size_t>(rank) < kept + 1);  // one more for the rounding of p

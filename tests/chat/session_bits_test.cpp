@@ -1,19 +1,12 @@
 // The same bits, however the work is divided, ordered, interrupted or shared.
-#include "ocellus/chat/session.hpp"
-
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <cstring>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "ocellus/thread_pool.hpp"
-#include "support/counting_memory.hpp"
-#include "support/tiny_model.hpp"
-
-namespace {
+#include "support/session_fixture.hpp"
 
 using namespace ocellus_tests;
 using ocellus::error_code;
@@ -22,22 +15,7 @@ using ocellus::image_embedding;
 using ocellus::session;
 using ocellus::step_state;
 
-ocellus::time_budget none() { return {std::chrono::nanoseconds(0)}; }
-
-session open(const ocellus::model& model, const ocellus::session_options& options = {},
-             const host& hooks = {}) {
-  auto opened = session::open(model, options, hooks);
-  INFO((opened ? std::string_view() : opened.error().message()));
-  REQUIRE(opened);
-  return std::move(*opened);
-}
-
-std::vector<std::uint32_t> some_tokens(std::size_t n, std::uint32_t seed = 3) {
-  std::vector<std::uint32_t> tokens(n);
-  for (std::size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<std::uint32_t>(ocellus_tests::detail::mix(i + seed * 1000) % tiny_vocabulary);
-  return tokens;
-}
+namespace {
 
 /// Every number that a short conversation with a picture computes: the embedding, and the logits behind the prompt and
 /// behind each of three more tokens. Steps and encodings are repeated until they are done.
@@ -79,11 +57,7 @@ struct transcript {
   }
 };
 
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-bool same_bits(const transcript& a, const transcript& b) {
+bool same_transcript(const transcript& a, const transcript& b) {
   return same_bits(a.embedding, b.embedding) && same_bits(a.logits, b.logits);
 }
 
@@ -91,18 +65,16 @@ void reverse_for(void*, std::uint32_t tasks, void (*run)(void*, std::uint32_t, s
   for (std::uint32_t task = tasks; task-- > 0;) run(arg, task, 0);
 }
 
-std::string target_of(std::size_t i) { return ocellus::cpu_kernels()[i]->name; }
-
 }  // namespace
 
 TEST_CASE("session: the same bits with any workers, any order of tasks, any budget, on every target") {
   const tiny_model model;
-  for (std::size_t t = 0; t < ocellus::cpu_kernels().size(); ++t) {
-    const std::string target = target_of(t);
+  for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
+    const std::string_view target = table->name;
     INFO(target);
     ocellus::session_options options;
     options.target = target;
-    session plain = open(model.get(), options);
+    session plain = open_session(model.get(), options);
     CHECK(plain.target() == target);
     const transcript expected(plain);
     CHECK(expected.calls == 0);
@@ -112,18 +84,18 @@ TEST_CASE("session: the same bits with any workers, any order of tasks, any budg
       REQUIRE(pool);
       host hooks;
       hooks.tasks = pool->hooks();
-      session s = open(model.get(), options, hooks);
-      CHECK(same_bits(transcript(s), expected));
+      session s = open_session(model.get(), options, hooks);
+      CHECK(same_transcript(transcript(s), expected));
     }
     host reversed;
     reversed.tasks = {nullptr, reverse_for, 1};
-    session backwards = open(model.get(), options, reversed);
-    CHECK(same_bits(transcript(backwards), expected));
+    session backwards = open_session(model.get(), options, reversed);
+    CHECK(same_transcript(transcript(backwards), expected));
 
-    session patient = open(model.get(), options);
-    const transcript piecewise(patient, none());
+    session patient = open_session(model.get(), options);
+    const transcript piecewise(patient, ocellus::time_budget{std::chrono::nanoseconds(0)});
     CHECK(piecewise.calls > 50);  // each call does one unit of work only
-    CHECK(same_bits(piecewise, expected));
+    CHECK(same_transcript(piecewise, expected));
   }
 }
 
@@ -146,7 +118,7 @@ TEST_CASE("session: cancelled at any place, it goes on to the same bits") {
   const auto run = [&](stopper& stop) {
     host hooks;
     hooks.stop = {&stop, stopper::stop};
-    session s = open(model.get(), {}, hooks);
+    session s = open_session(model.get(), {}, hooks);
     return transcript(s);
   };
   stopper silent;
@@ -158,19 +130,19 @@ TEST_CASE("session: cancelled at any place, it goes on to the same bits") {
     stopper once;
     once.next = 1 + i * (silent.polls - 1) / (places - 1);
     INFO("a stop at poll " << once.next << " of " << silent.polls);
-    CHECK(same_bits(run(once), expected));
+    CHECK(same_transcript(run(once), expected));
     CHECK(once.stops == 1);
   }
   stopper often;
   often.next = 3;
   often.longest_gap = 5;
-  CHECK(same_bits(run(often), expected));
+  CHECK(same_transcript(run(often), expected));
   CHECK(often.stops > 10);
 }
 
 TEST_CASE("session: several at once on one model and one pool give what each gives alone") {
   const tiny_model model;
-  session plain = open(model.get());
+  session plain = open_session(model.get());
   const transcript expected(plain);
   auto pool = ocellus::thread_pool::make(3);
   REQUIRE(pool);
@@ -178,10 +150,10 @@ TEST_CASE("session: several at once on one model and one pool give what each giv
   hooks.tasks = pool->hooks();
   std::atomic<int> equal{0};
   std::vector<session> sessions;
-  for (int i = 0; i < 4; ++i) sessions.push_back(open(model.get(), {}, hooks));
+  for (int i = 0; i < 4; ++i) sessions.push_back(open_session(model.get(), {}, hooks));
   std::vector<std::thread> threads;
   for (session& s : sessions) {
-    threads.emplace_back([&] { equal += same_bits(transcript(s), expected); });
+    threads.emplace_back([&] { equal += same_transcript(transcript(s), expected); });
   }
   for (std::thread& t : threads) t.join();
   CHECK(equal == 4);

@@ -2,17 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <cstring>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "ocellus/thread_pool.hpp"
 #include "support/counting_memory.hpp"
-#include "support/tiny_model.hpp"
-
-namespace {
+#include "support/session_fixture.hpp"
 
 using namespace ocellus_tests;
 using ocellus::error_code;
@@ -21,35 +15,12 @@ using ocellus::image_embedding;
 using ocellus::session;
 using ocellus::step_state;
 
-ocellus::time_budget none() { return {std::chrono::nanoseconds(0)}; }
-
-session open(const ocellus::model& model, const ocellus::session_options& options = {},
-             const host& hooks = {}) {
-  auto opened = session::open(model, options, hooks);
-  INFO((opened ? std::string_view() : opened.error().message()));
-  REQUIRE(opened);
-  return std::move(*opened);
-}
-
-std::vector<std::uint32_t> some_tokens(std::size_t n, std::uint32_t seed = 3) {
-  std::vector<std::uint32_t> tokens(n);
-  for (std::size_t i = 0; i < n; ++i)
-    tokens[i] = static_cast<std::uint32_t>(ocellus_tests::detail::mix(i + seed * 1000) % tiny_vocabulary);
-  return tokens;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-}  // namespace
-
 TEST_CASE("session: a cancelled step says so, keeps its position, and can be dropped instead of finished") {
   const tiny_model model;
   bool stop = false;
   host hooks;
   hooks.stop = {&stop, [](void* flag) { return *static_cast<bool*>(flag); }};
-  session s = open(model.get(), {}, hooks);
+  session s = open_session(model.get(), {}, hooks);
   const auto first = some_tokens(9), second = some_tokens(20, 8);
   REQUIRE(s.append(first));
   REQUIRE(s.step());
@@ -68,7 +39,7 @@ TEST_CASE("session: a cancelled step says so, keeps its position, and can be dro
   const std::uint32_t next[] = {42};
   REQUIRE(s.append(next));
   REQUIRE(s.step());
-  session fresh = open(model.get());
+  session fresh = open_session(model.get());
   REQUIRE(fresh.append(first));
   REQUIRE(fresh.step());
   CHECK(same_bits(before, {fresh.logits().begin(), fresh.logits().end()}));
@@ -79,7 +50,7 @@ TEST_CASE("session: a cancelled step says so, keeps its position, and can be dro
 
 TEST_CASE("session: rewinding forgets everything behind, and nothing before") {
   const tiny_model model;
-  session s = open(model.get());
+  session s = open_session(model.get());
   const auto tokens = some_tokens(12);
   const std::span<const std::uint32_t> all(tokens);
   REQUIRE(s.append(all.first(11)));
@@ -102,7 +73,7 @@ TEST_CASE("session: rewinding forgets everything behind, and nothing before") {
 
 TEST_CASE("session: tokens at once or one by one are the same conversation, but for rounding") {
   const tiny_model model;
-  session at_once = open(model.get()), one_by_one = open(model.get());
+  session at_once = open_session(model.get()), one_by_one = open_session(model.get());
   const auto tokens = some_tokens(70);
   REQUIRE(at_once.append(tokens));
   REQUIRE(at_once.step());
@@ -124,7 +95,7 @@ TEST_CASE("session: what does not fit is refused before any work") {
   const tiny_model model;
   ocellus::session_options options;
   options.context = 10;
-  session s = open(model.get(), options);
+  session s = open_session(model.get(), options);
   CHECK(s.context() == 10);
   const auto too_many = s.append(some_tokens(11));
   REQUIRE(!too_many);
@@ -143,7 +114,7 @@ TEST_CASE("session: what does not fit is refused before any work") {
 
   for (std::uint32_t context : {1u, 2u}) {
     options.context = context;
-    session narrow = open(model.get(), options);
+    session narrow = open_session(model.get(), options);
     REQUIRE(narrow.append(some_tokens(context)));
     CHECK(narrow.step());
   }
@@ -153,7 +124,7 @@ TEST_CASE("session: what does not fit is refused before any work") {
 
 TEST_CASE("session: arguments that make no sense are errors") {
   const tiny_model model;
-  session s = open(model.get());
+  session s = open_session(model.get());
   const std::uint32_t outside[] = {1, tiny_vocabulary};
   CHECK(s.append(outside).error().code() == error_code::token_unknown);
   CHECK(s.length() == 0);
@@ -173,12 +144,12 @@ TEST_CASE("session: arguments that make no sense are errors") {
   CHECK(session::open(model.get(), {}, idle).error().code() == error_code::invalid_argument);
 
   const tiny_model blind({.vision = false});
-  session words_only = open(blind.get());
+  session words_only = open_session(blind.get());
   CHECK(words_only.encode(tiny_picture().view, e).error().code() == error_code::no_vision);
   CHECK(words_only.append(e).error().code() == error_code::no_vision);
   options = {};
   options.vision = false;  // the model could, the session was not to
-  session closed_eyes = open(model.get(), options);
+  session closed_eyes = open_session(model.get(), options);
   CHECK(closed_eyes.encode(tiny_picture().view, e).error().code() == error_code::no_vision);
 }
 
@@ -198,7 +169,7 @@ TEST_CASE("session: a second thread, or a call from inside, is told that it is b
                   if (!inner && inner.error().code() == error_code::busy) ++probing.busy;
                   return false;
                 }};
-  session s = open(model.get(), {}, hooks);
+  session s = open_session(model.get(), {}, hooks);
   self = &s;
   REQUIRE(s.append(some_tokens(3)));
   p.armed = true;
@@ -214,7 +185,7 @@ TEST_CASE("session: nothing is allocated while tokens are computed") {
   {
     host hooks;
     hooks.memory = memory.hooks();
-    session s = open(model.get(), {}, hooks);
+    session s = open_session(model.get(), {}, hooks);
     image_embedding e;
     REQUIRE(s.encode(tiny_picture().view, e));
     const std::size_t requests = memory.requests();
@@ -247,7 +218,7 @@ TEST_CASE("session: open fails cleanly at each allocation, and asks for what est
       options.vision = vision;
       const auto estimate = session::estimate(model.get().config(), options, hooks);
       REQUIRE(estimate);
-      session s = open(model.get(), options, hooks);
+      session s = open_session(model.get(), options, hooks);
       CHECK(memory.peak() >= memory.current());
       CHECK(static_cast<double>(memory.current()) <= static_cast<double>(*estimate) * 1.02 + 1024);
       CHECK(static_cast<double>(memory.current()) >= static_cast<double>(*estimate) * 0.98 - 1024);
@@ -257,7 +228,7 @@ TEST_CASE("session: open fails cleanly at each allocation, and asks for what est
 
 TEST_CASE("session: an embedding made by one session serves another one of the same model") {
   const tiny_model model;
-  session a = open(model.get()), b = open(model.get());
+  session a = open_session(model.get()), b = open_session(model.get());
   image_embedding e;
   REQUIRE(a.encode(tiny_picture().view, e));
   for (session* s : {&a, &b}) {
@@ -290,7 +261,7 @@ TEST_CASE("session: an observer sees every stage, and all positions' logits") {
                        to.stages.emplace_back(stage);
                      }
                    }};
-  session watched = open(model.get(), options), plain = open(model.get());
+  session watched = open_session(model.get(), options), plain = open_session(model.get());
   image_embedding e;
   REQUIRE(watched.encode(tiny_picture().view, e));
   const auto tokens = some_tokens(75);

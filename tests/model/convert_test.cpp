@@ -295,10 +295,10 @@ TEST_CASE("convert: extra norms are all there or all made up") {
   CHECK(f.vector("phi.layers.0.post_norm.weight", 3) == 1.0f);
   published_files files;
   files.stage_file.erase("llama_model.base_model.model.model.layers.1.post_layernorm.weight");
-  refused(files, "tensor_missing", "layers.1.post_layernorm.weight");
+  refused(files, "tensor_missing", "layers.1.post_layernorm.weight\", but 5 of 6");
   files = published_files(phi_layout::fused, false);
   published_files::add(files.stage_file, "llama_model.model.layers.0.self_attn.k_layernorm.weight", {8});
-  refused(files, "tensor_missing", "layers.0.self_attn.q_layernorm.weight");
+  refused(files, "tensor_missing", "layers.0.self_attn.q_layernorm.weight\", but 1 of 6");
 }
 
 TEST_CASE("convert: the tokenizer and the template go into the file") {

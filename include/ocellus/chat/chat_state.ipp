@@ -11,6 +11,7 @@
 #include "ocellus/text/prompt.hpp"
 #include "ocellus/text/stop_matcher.hpp"
 #include "ocellus/text/stream_decoder.hpp"
+#include "ocellus/slice.hpp"
 #include "ocellus/text/tokenizer.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
@@ -285,7 +286,7 @@ result<void> chat_state::cut_answer() noexcept {
     const std::uint32_t id = chosen[whole];
     const std::string_view token = words().is_special(id) ? std::string_view() : words().token_bytes(id);
     if (bytes + token.size() > visible_bytes) {
-      rest = token.substr(0, visible_bytes - bytes);
+      rest = slice(token, 0, visible_bytes - bytes);
       break;
     }
     bytes += token.size();
@@ -326,14 +327,14 @@ result<answer_score> chat_state::score_answer(std::string_view answer_text) noex
 
 reply chat_state::current() const noexcept {
   reply r = result_;
-  r.text = answer.view().substr(first, last - first);
+  r.text = slice(answer.view(), first, last - first);
   r.tokens = static_cast<std::uint32_t>(chosen.size());
   return r;
 }
 
 std::string_view chat_state::take() noexcept {
   if (taken >= last) return {};
-  const std::string_view fresh = answer.view().substr(taken, last - taken);
+  const std::string_view fresh = slice(answer.view(), taken, last - taken);
   taken = last;
   return fresh;
 }

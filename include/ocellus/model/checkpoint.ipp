@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "ocellus/model/checkpoint.hpp"
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {

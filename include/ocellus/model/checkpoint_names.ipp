@@ -3,7 +3,7 @@
 #define OCELLUS_MODEL_CHECKPOINT_NAMES_IPP
 
 #include "ocellus/model/checkpoint_names.hpp"
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 

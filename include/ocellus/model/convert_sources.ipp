@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "ocellus/model/convert_sources.hpp"
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {

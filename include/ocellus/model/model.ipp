@@ -7,6 +7,7 @@
 #include "ocellus/io/json.hpp"
 #include "ocellus/model/model.hpp"
 #include "ocellus/model/workspace.hpp"
+#include "ocellus/slice.hpp"
 #include "ocellus/text/tokenizer.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
@@ -189,7 +190,7 @@ struct weight_binder {
                    longest, " bytes");
     }
     const std::size_t at = state.stop_bytes.size();
-    if (!state.stop_bytes.append(*words) || !state.stops.push_back(state.stop_bytes.view().substr(at))) {
+    if (!state.stop_bytes.append(*words) || !state.stops.push_back(slice(state.stop_bytes.view(), at))) {
       return no_memory("stop strings");
     }
   }

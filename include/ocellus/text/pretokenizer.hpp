@@ -3,7 +3,7 @@
 #ifndef OCELLUS_TEXT_PRETOKENIZER_HPP
 #define OCELLUS_TEXT_PRETOKENIZER_HPP
 
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 #include "ocellus/text/unicode.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {

@@ -4,7 +4,7 @@
 #define OCELLUS_TEXT_PROMPT_HPP
 
 #include "ocellus/memory.hpp"
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 

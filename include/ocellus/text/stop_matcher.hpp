@@ -3,7 +3,7 @@
 #define OCELLUS_TEXT_STOP_MATCHER_HPP
 
 #include "ocellus/memory.hpp"
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 

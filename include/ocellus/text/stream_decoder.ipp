@@ -2,7 +2,7 @@
 #ifndef OCELLUS_TEXT_STREAM_DECODER_IPP
 #define OCELLUS_TEXT_STREAM_DECODER_IPP
 
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 #include "ocellus/text/stream_decoder.hpp"
 #include "ocellus/text/unicode.hpp"
 

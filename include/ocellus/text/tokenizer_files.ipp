@@ -3,7 +3,7 @@
 #define OCELLUS_TEXT_TOKENIZER_FILES_IPP
 
 #include "ocellus/io/utf8.hpp"
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 #include "ocellus/text/tokenizer_builder.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {

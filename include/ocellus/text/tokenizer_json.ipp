@@ -3,7 +3,7 @@
 #ifndef OCELLUS_TEXT_TOKENIZER_JSON_IPP
 #define OCELLUS_TEXT_TOKENIZER_JSON_IPP
 
-#include "ocellus/text/slice.hpp"
+#include "ocellus/slice.hpp"
 #include "ocellus/text/tokenizer_builder.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {

@@ -1,6 +1,6 @@
 // slice: string_view's substr without the check that throws.
-#ifndef OCELLUS_TEXT_SLICE_HPP
-#define OCELLUS_TEXT_SLICE_HPP
+#ifndef OCELLUS_SLICE_HPP
+#define OCELLUS_SLICE_HPP
 
 #include <string_view>
 
@@ -22,4 +22,4 @@ constexpr std::string_view slice(std::string_view text, std::size_t begin) noexc
 }  // namespace detail
 }  // namespace ocellus::inline OCELLUS_ABI
 
-#endif  // OCELLUS_TEXT_SLICE_HPP
+#endif  // OCELLUS_SLICE_HPP
