@@ -113,13 +113,15 @@ TEST_CASE("chat: cancelled, an answer goes on as if nothing had happened, or is 
   const auto after = after_next_question(c);
   const std::uint32_t length = c.inner().length();
 
-  for (std::uint64_t i = 0; i < 8; ++i) {
-    INFO("stopped at poll " << 1 + i * (polls - 1) / 7 << " of " << polls);
+  std::vector<std::uint64_t> places{1, 2, 3, 4};  // the question's own tokens are taken first
+  for (std::uint64_t i = 1; i < 8; ++i) places.push_back(1 + i * (polls - 1) / 7);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    INFO("stopped at poll " << places[i] << " of " << polls);
     REQUIRE(c.clear());
     stop.at = UINT64_MAX;
     REQUIRE(c.show(tiny_picture().view));
     stop.polls = 0;
-    stop.at = 1 + i * (polls - 1) / 7;
+    stop.at = places[i];
     auto cancelled = c.ask("what?");
     REQUIRE(!cancelled);
     CHECK(cancelled.error().code() == error_code::cancelled);
@@ -223,4 +225,18 @@ TEST_CASE("chat: refused memory for a question changes nothing") {
       CHECK(c.ask("second")->text == expected);
     }
   }
+}
+
+TEST_CASE("chat: nothing of a dropped answer is in the next one") {
+  // The first token begins a code point that the second does not go on with; dropped between the two.
+  const tiny_model model(says({0xc3, 'x', tiny_token::stop}));
+  chat c = open_chat(model.get());
+  REQUIRE(c.begin("one"));
+  while (c.last().tokens == 0) REQUIRE(c.step({std::chrono::nanoseconds(0)}));
+  REQUIRE(c.drop());
+  CHECK(c.take().empty());
+  const auto reply = c.ask("two");
+  REQUIRE(reply);
+  CHECK(reply->text == "\xef\xbf\xbdx");
+  CHECK(reply->tokens == 3);
 }

@@ -218,6 +218,12 @@ TEST_CASE("sampler: random numbers are SplitMix64's and stay below their bound")
   ocellus::random_stream zero(0);
   CHECK(zero.next() == 0xe220a8397b1dcdafu);  // the generator's published first outputs for seed 0
   CHECK(zero.next() == 0x6e789e6aa1b965f4u);
+  // Above half of the range about every second number is drawn again; computed in Python.
+  ocellus::random_stream wide(42);
+  for (const std::uint64_t expected :
+       {2949826092126892291u, 5139283748462763858u, 6349198060258255764u, 701532786141963250u}) {
+    CHECK(wide.next((std::uint64_t{1} << 63) + 1) == expected);
+  }
   ocellus::random_stream s(42);
   for (std::uint64_t below :
        {std::uint64_t{1}, std::uint64_t{2}, std::uint64_t{3}, (std::uint64_t{1} << 63) + 1}) {

@@ -35,8 +35,8 @@ struct session_state;
 }
 
 /// Move-only. One thread at a time: a second one gets error_code::busy. Sessions of one model may run at the same
-/// time. After open(), nothing below allocates (an observer's copies excepted), but for an image_embedding's own
-/// memory.
+/// time. After open(), computing allocates nothing but an image_embedding's own memory, the rows that a picture is
+/// resized through (none when its pixels are given), and an observer's copies.
 ///
 /// Every call that computes can be cut short: by its time budget (it returns `more`; call again to go on) or by the
 /// host's stop hook (error_code::cancelled; call again to go on, or rewind). The result has the same bits either way.

@@ -19,11 +19,20 @@
 #define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #endif
 
+// Highway 1.0.3 refuses to build for the best that the compiler promises unless it may also use it at run time.
+#if defined(__AVX512VBMI2__) && !defined(HWY_WANT_AVX3_DL)
+#define HWY_WANT_AVX3_DL
+#endif
+
 #if defined(OCELLUS_STATIC_DISPATCH)
-// Highway takes AVX2 and better for promised only together with AES and carry-less products, which are not
-// used here.
+// Highway takes AVX2 and better for promised only together with AES and carry-less products, which are not used here.
 #if defined(__AVX2__) && !defined(__AES__) && !defined(HWY_DISABLE_PCLMUL_AES)
 #define HWY_DISABLE_PCLMUL_AES 1
+#endif
+// Highway avoids its emulated vectors with GCC below 12.3, which multiplies 16-bit integers wrongly in them
+// (GCC bug 106322). There are none here, and the scalar kernels would be 50 times slower.
+#if !defined(HWY_BROKEN_EMU128)
+#define HWY_BROKEN_EMU128 0
 #endif
 #else
 #pragma push_macro("HWY_TARGET_INCLUDE")

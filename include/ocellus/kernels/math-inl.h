@@ -20,8 +20,10 @@ namespace HWY_NAMESPACE {
 HWY_INLINE f32_vec exp_f32(f32_vec x) {
   const f32_tag d;
   const f32_vec lowest = splat(-87.0f);
-  // Max and Min return their second argument when one is NaN (x86), or the NaN (Arm).
-  const f32_vec y = hn::Min(splat(88.0f), hn::Max(lowest, x));
+  // Not Max and Min, which treat NaN differently on each target: with comparisons it passes.
+  const auto vanishes = hn::Lt(x, lowest);
+  f32_vec y = hn::IfThenElse(vanishes, lowest, x);
+  y = hn::IfThenElse(hn::Gt(y, splat(88.0f)), splat(88.0f), y);
   const f32_vec n = hn::Round(hn::Mul(y, splat(1.44269504f)));
   // ln 2 in two parts; the first has 10 bits, so that n times it is exact.
   f32_vec r = hn::NegMulAdd(n, splat(0.693359375f), y);
@@ -34,7 +36,7 @@ HWY_INLINE f32_vec exp_f32(f32_vec x) {
   p = hn::MulAdd(p, r, splat(1.00000004f));
   p = hn::MulAdd(p, r, splat(1.0f));
   const auto power = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(i32_tag(), n), hn::Set(i32_tag(), 127)));
-  return hn::IfThenZeroElse(hn::Lt(x, lowest), hn::Mul(p, hn::BitCast(d, power)));
+  return hn::IfThenZeroElse(vanishes, hn::Mul(p, hn::BitCast(d, power)));
 }
 
 /// x Phi(x), Phi the normal distribution function: x/2 (1 + erf(x / sqrt 2)), without the cancellation of
