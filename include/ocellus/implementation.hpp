@@ -47,6 +47,8 @@
 #include "ocellus/kernels/cpu.ipp"
 #include "ocellus/kernels/cpu_memory.ipp"
 #include "ocellus/kernels/packed.ipp"
+#include "ocellus/kernels/quantize.ipp"
+#include "ocellus/kernels/quantize_search.ipp"
 #include "ocellus/kernels/reference.ipp"
 
 #include "ocellus/model/checkpoint.ipp"
@@ -65,6 +67,7 @@
 #include "ocellus/model/vit.ipp"
 
 #include "ocellus/chat/chat.ipp"
+#include "ocellus/chat/chat_state.ipp"
 #include "ocellus/chat/sampler.ipp"
 #include "ocellus/chat/session.ipp"
 

@@ -6,12 +6,8 @@
 // products are the tiles of linear(), with single values of k and v read in place and spread over the lanes,
 // so no key or value is copied and none beyond a head's own D is read. Few queries (decoding): a lane is one
 // of the D values.
-#if defined(OCELLUS_KERNELS_ATTENTION_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef OCELLUS_KERNELS_ATTENTION_INL_H
-#undef OCELLUS_KERNELS_ATTENTION_INL_H
-#else
+#ifndef OCELLUS_KERNELS_ATTENTION_INL_H
 #define OCELLUS_KERNELS_ATTENTION_INL_H
-#endif
 
 #include <algorithm>
 #include <limits>

@@ -1,12 +1,7 @@
-// Per SIMD target: the vector types that all CPU kernels share, and what Highway 1.0.3 lacks or newer
-// versions rename. Every -inl.h has this toggling guard, so that it is compiled once for each target (see
-// cpu.ipp).
-#if defined(OCELLUS_KERNELS_COMPAT_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef OCELLUS_KERNELS_COMPAT_INL_H
-#undef OCELLUS_KERNELS_COMPAT_INL_H
-#else
+// Per SIMD target: the vector types that all CPU kernels share, and what Highway 1.0.3 lacks or newer versions
+// rename. Like every -inl.h it is compiled once for each target: cpu-inl.h drops its guard.
+#ifndef OCELLUS_KERNELS_COMPAT_INL_H
 #define OCELLUS_KERNELS_COMPAT_INL_H
-#endif
 
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>

@@ -1,10 +1,10 @@
-// Per SIMD target: the table.
-#if defined(OCELLUS_KERNELS_CPU_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef OCELLUS_KERNELS_CPU_INL_H
-#undef OCELLUS_KERNELS_CPU_INL_H
-#else
-#define OCELLUS_KERNELS_CPU_INL_H
-#endif
+// Per SIMD target: the table. Included once for each target, without a guard; the files below are guarded within one
+// target, by guards that are dropped here and so do not depend on how Highway was included before.
+#undef OCELLUS_KERNELS_ATTENTION_INL_H
+#undef OCELLUS_KERNELS_COMPAT_INL_H
+#undef OCELLUS_KERNELS_LINEAR_INL_H
+#undef OCELLUS_KERNELS_MATH_INL_H
+#undef OCELLUS_KERNELS_NORM_INL_H
 
 #include "ocellus/kernels/attention-inl.h"
 #include "ocellus/kernels/linear-inl.h"
@@ -34,5 +34,3 @@ inline constexpr kernels table = {
 }  // namespace HWY_NAMESPACE
 }  // namespace detail
 }  // namespace ocellus::inline OCELLUS_ABI
-
-#endif  // OCELLUS_KERNELS_CPU_INL_H

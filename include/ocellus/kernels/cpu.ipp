@@ -35,11 +35,18 @@
 #define HWY_BROKEN_EMU128 0
 #endif
 #else
+#include <hwy/detect_targets.h>
+#if (HWY_TARGETS & (HWY_SSE4 | HWY_AVX2 | HWY_AVX3) & ~HWY_STATIC_TARGET) != 0
+#if defined(HWY_HIGHWAY_INCLUDED)
+#define OCELLUS_HIGHWAY_WAS_INCLUDED
+#endif
 #pragma push_macro("HWY_TARGET_INCLUDE")
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "ocellus/kernels/targets-inl.h"
 #include <hwy/foreach_target.h>
 #pragma pop_macro("HWY_TARGET_INCLUDE")
+#include <hwy/ops/set_macros-inl.h>
+#endif
 #endif
 
 #include "ocellus/kernels/targets-inl.h"  // the static target

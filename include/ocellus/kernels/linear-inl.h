@@ -5,12 +5,8 @@
 // by 2 vectors of outputs are summed in registers; `out` itself holds the sums between K blocks. One row (decoding): a
 // task streams a few panels once, each an unbroken run of memory, and widens in registers. What a task is, and the
 // order of every sum, follow from shapes alone.
-#if defined(OCELLUS_KERNELS_LINEAR_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef OCELLUS_KERNELS_LINEAR_INL_H
-#undef OCELLUS_KERNELS_LINEAR_INL_H
-#else
+#ifndef OCELLUS_KERNELS_LINEAR_INL_H
 #define OCELLUS_KERNELS_LINEAR_INL_H
-#endif
 
 #include <algorithm>
 

@@ -1,11 +1,7 @@
 // Per SIMD target: exp and the two GELUs on vectors of f32, good to a few units in the last place of the
 // result.
-#if defined(OCELLUS_KERNELS_MATH_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef OCELLUS_KERNELS_MATH_INL_H
-#undef OCELLUS_KERNELS_MATH_INL_H
-#else
+#ifndef OCELLUS_KERNELS_MATH_INL_H
 #define OCELLUS_KERNELS_MATH_INL_H
-#endif
 
 #include "ocellus/kernels/compat-inl.h"
 

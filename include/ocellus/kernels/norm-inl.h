@@ -1,11 +1,7 @@
 // Per SIMD target: layer norm, RMS norm, addition, embedding rows, and the per-head norm + RoPE + append to
 // the cache.
-#if defined(OCELLUS_KERNELS_NORM_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef OCELLUS_KERNELS_NORM_INL_H
-#undef OCELLUS_KERNELS_NORM_INL_H
-#else
+#ifndef OCELLUS_KERNELS_NORM_INL_H
 #define OCELLUS_KERNELS_NORM_INL_H
-#endif
 
 #include <algorithm>
 #include <cmath>

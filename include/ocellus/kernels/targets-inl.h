@@ -21,6 +21,13 @@
 #endif
 
 #if OCELLUS_WANTS_TARGET
+#if defined(OCELLUS_HIGHWAY_WAS_INCLUDED)
+// The host included highway.h for the static target before. foreach_target.h allows for that, but Highway's guards, which
+// were flipped by the host's include, would make it skip the first of these targets.
+#undef OCELLUS_HIGHWAY_WAS_INCLUDED
+#define HWY_TARGET_TOGGLE
+#define HWY_SET_MACROS_PER_TARGET
+#endif
 #include "ocellus/kernels/cpu-inl.h"
 #elif HWY_TARGET != HWY_STATIC_TARGET
 // Highway flips this after each target so that guarded headers are seen again; a target that includes nothing
