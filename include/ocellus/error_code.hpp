@@ -157,8 +157,8 @@
   X(703, no_vision, "the model has no picture side")                                                   \
   X(704, template_unknown, "no prompt template of that name")                                          \
   X(705, target_unknown, "no kernels of that name for this processor")                                 \
-  X(706, token_unknown, "a token id is outside the vocabulary") \
-  X(707, turn_state, "a call that does not fit the state of the turn")                                        \
+  X(706, token_unknown, "a token id is outside the vocabulary")                                        \
+  X(707, turn_state, "a call that does not fit the state of the turn")                                 \
   /* conversion of checkpoints */                                                                      \
   X(800, index_path, "an index of shards names a file that is not a plain name in its folder")         \
   X(801, shard_missing, "a shard that the index names is missing")                                     \

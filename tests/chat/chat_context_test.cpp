@@ -27,6 +27,8 @@ TEST_CASE("chat: what stays of an answer is its visible text, token by token") {
         way{"two tokens", done + std::vector<std::uint32_t>{tiny_token::two_hashes, '#'}, 4, 0},
         way{"begun inside a token", {'d', tiny_token::ok_hash, tiny_token::two_hashes}, 1, 1},
         way{"end of text", done + std::vector<std::uint32_t>{tiny_token::end_of_text}, 4, 0},
+        way{"end of text behind the beginning of a stop",
+            done + std::vector<std::uint32_t>{'#', tiny_token::end_of_text}, 5, 0},
         way{"after white space", done + std::vector<std::uint32_t>{'\n', '\t', tiny_token::stop}, 4, 0},
         way{"nothing but a stop", {tiny_token::stop}, 0, 0}}) {
     INFO(w.name);

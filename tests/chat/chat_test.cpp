@@ -30,7 +30,8 @@ TEST_CASE("chat: a stop string ends the answer, whatever tokens it is cut into")
         way{"end of text", {tiny_token::end_of_text}, "done"},
         way{"after white space", {'\n', '\t', tiny_token::stop}, "done"},
         way{"after half a code point", {0xc3, tiny_token::stop}, "done\xef\xbf\xbd"},
-        way{"after what only looks like it", {'#', '-', tiny_token::stop}, "done#-"}}) {
+        way{"after what only looks like it", {'#', '-', tiny_token::stop}, "done#-"},
+        way{"end of text behind the beginning of a stop", {'#', tiny_token::end_of_text}, "done#"}}) {
     INFO(w.name);
     const tiny_model model(says(bytes_of("done") + w.end));
     chat c = open_chat(model.get());

@@ -71,6 +71,41 @@ TEST_CASE("session: rewinding forgets everything behind, and nothing before") {
   CHECK(*s.step() == step_state::done);  // nothing to do
 }
 
+TEST_CASE("session: logits are those behind the last computed position, or none") {
+  const tiny_model model;
+  session s = open_session(model.get());
+  CHECK(s.logits().empty());
+  REQUIRE(s.step());  // nothing to do
+  CHECK(s.logits().empty());
+  REQUIRE(s.append(some_tokens(70)));
+  CHECK(s.logits().empty());
+  CHECK(*s.step({std::chrono::nanoseconds(0)}) == step_state::more);
+  CHECK(s.logits().empty());
+  REQUIRE(s.step());
+  CHECK(s.logits().size() == tiny_vocabulary);
+  REQUIRE(s.append(some_tokens(3)));
+  CHECK(s.logits().size() == tiny_vocabulary);  // only taken so far
+  REQUIRE(s.rewind(70));
+  CHECK(s.logits().size() == tiny_vocabulary);
+  REQUIRE(s.rewind(69));
+  CHECK(s.logits().empty());
+  REQUIRE(s.append(some_tokens(1)));
+  REQUIRE(s.step({(std::chrono::nanoseconds::min)()}));  // a deadline long gone is no time at all
+  CHECK(s.logits().empty());
+  REQUIRE(s.step());
+  CHECK(s.logits().size() == tiny_vocabulary);
+}
+
+TEST_CASE("session: taking tokens is never cancelled") {
+  const tiny_model model;
+  host hooks;
+  hooks.stop.should_stop = [](void*) { return true; };
+  session s = open_session(model.get(), {}, hooks);
+  CHECK(s.append(some_tokens(70)));
+  CHECK(s.length() == 70);
+  CHECK(s.step().error().code() == error_code::cancelled);
+}
+
 TEST_CASE("session: tokens at once or one by one are the same conversation, but for rounding") {
   const tiny_model model;
   session at_once = open_session(model.get()), one_by_one = open_session(model.get());
@@ -142,6 +177,8 @@ TEST_CASE("session: arguments that make no sense are errors") {
   host idle;
   idle.tasks.workers = 0;
   CHECK(session::open(model.get(), {}, idle).error().code() == error_code::invalid_argument);
+
+  CHECK(session::estimate(ocellus::model_config{}).error().code() == error_code::config_range);
 
   const tiny_model blind({.vision = false});
   session words_only = open_session(blind.get());

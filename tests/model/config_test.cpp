@@ -129,6 +129,12 @@ TEST_CASE("config: fields fit each other") {
   CHECK(code_with([](model_config& c) { c.phi.rotary_size = 31; }) == "config_mismatch");
   CHECK(code_with([](model_config& c) { c.phi.rotary_size = 82; }) == "config_mismatch");
   CHECK(code_with([](model_config& c) { c.phi.rotary_size = 80; }) == "ok");
+  // Sizes that are possible one by one, but not together in any memory.
+  CHECK(code_with([](model_config& c) { c.vit.image_size = 2800; }) == "ok");
+  CHECK(code_with([](model_config& c) { c.vit.image_size = 3500; }) == "config_mismatch");
+  CHECK(code_with([](model_config& c) { c.qformer.queries = 4096, c.qformer.mlp_width = 65536; }) == "ok");
+  CHECK(code_with([](model_config& c) { c.vit.image_size = 2800, c.vit.mlp_width = 7000; }) ==
+        "config_mismatch");
 }
 
 TEST_CASE("config: the written form is read strictly") {

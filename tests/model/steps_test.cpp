@@ -22,7 +22,8 @@ void log_linear(context& ctx, const matrix& x, const linear_output*, std::uint32
     current->fail_at = -1;
     return ctx.fail(error_code::cancelled);
   }
-  current->calls.push_back(std::to_string(x.offset / 4 / 64) + "+" + std::to_string(x.rows) + "x" + std::to_string(count));
+  current->calls.push_back(std::to_string(x.offset / 4 / 64) + "+" + std::to_string(x.rows) + "x" +
+                           std::to_string(count));
 }
 
 struct fixture {

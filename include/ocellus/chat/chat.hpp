@@ -101,7 +101,7 @@ class chat {
 
   /// Takes a question with the pictures shown; computes nothing. Errors, which leave everything as it was:
   /// context_full (the question does not fit with room for one token of an answer), turn_state (another one is not
-  /// finished), text_too_long, out_of_memory, cancelled.
+  /// finished), text_too_long, out_of_memory.
   [[nodiscard]] result<void> begin(std::string_view question) noexcept;
   /// Goes on with the answer until it is finished (`done`) or the time is up. Errors: turn_state (nothing was begun),
   /// numeric (the turn can only be dropped), cancelled (call again to go on, or drop()).
@@ -126,7 +126,7 @@ class chat {
   /// Forgets all turns and pictures.
   [[nodiscard]] result<void> clear() noexcept;
 
-  /// How likely the model would give this answer to this question, word for word. Afterwards the chat is as before,
+  /// How likely the model would give this answer to this question, word for word. Afterwards the chat is as before but for last(),
   /// pictures included. Errors: those of begin, with context_full for question and answer together.
   [[nodiscard]] result<answer_score> score(std::string_view question, std::string_view answer) noexcept;
 

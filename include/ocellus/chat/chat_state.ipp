@@ -8,10 +8,10 @@
 #include <atomic>
 
 #include "ocellus/chat/chat.hpp"
+#include "ocellus/slice.hpp"
 #include "ocellus/text/prompt.hpp"
 #include "ocellus/text/stop_matcher.hpp"
 #include "ocellus/text/stream_decoder.hpp"
-#include "ocellus/slice.hpp"
 #include "ocellus/text/tokenizer.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
@@ -39,6 +39,7 @@ struct chat_state {
   [[nodiscard]] result<step_state> step(time_budget budget, bool one_token) noexcept;
   [[nodiscard]] result<void> next_token() noexcept;
   [[nodiscard]] result<bool> add_text(std::uint32_t id) noexcept;
+  [[nodiscard]] result<void> take_piece() noexcept;
   void trim() noexcept;
   [[nodiscard]] result<void> finish_turn(finish why) noexcept;
   [[nodiscard]] result<void> cut_answer() noexcept;
@@ -184,6 +185,7 @@ result<step_state> chat_state::step(time_budget budget, bool one_token) noexcept
   if (!open) return error(error_code::turn_state, "no question was begun");
   if (failed) return error(error_code::turn_state, "the answer failed and can only be dropped");
   using clock = std::chrono::steady_clock;
+  budget = at_least_zero(budget);
   const bool limited = budget.limit != (std::chrono::nanoseconds::max)();
   const auto start = clock::now();
   auto lap = start;
@@ -236,13 +238,18 @@ result<bool> chat_state::add_text(std::uint32_t id) noexcept {
   piece.clear();
   OCELLUS_ASSIGN(const bool stopped,
                  stops.push(words().is_special(id) ? std::string_view() : words().token_bytes(id), piece));
+  OCELLUS_TRY(take_piece());
+  trim();
+  return stopped;
+}
+
+/// Bytes that are certain to belong to the answer.
+result<void> chat_state::take_piece() noexcept {
   for (std::size_t i = 0; i < piece.size(); ++i) {
     if (!is_blank(piece[i])) visible_bytes = answer_bytes + i + 1;
   }
   answer_bytes += piece.size();
-  OCELLUS_TRY(decoder.push(piece.view(), answer));
-  trim();
-  return stopped;
+  return decoder.push(piece.view(), answer);
 }
 
 /// Moves the borders of the answer's trimmed part over what was added.
@@ -255,12 +262,10 @@ void chat_state::trim() noexcept {
 }
 
 result<void> chat_state::finish_turn(finish why) noexcept {
-  if (why !=
-      finish::stop) {  // what was held back is no stop string, and no code point: it belongs to the answer
-    piece.clear();
-    OCELLUS_TRY(stops.finish(piece));
-    OCELLUS_TRY(decoder.push(piece.view(), answer));
-  }
+  // What was held back as the beginning of a stop string belongs to the answer, unless a stop string ended it.
+  piece.clear();
+  OCELLUS_TRY(stops.finish(piece));
+  OCELLUS_TRY(take_piece());
   OCELLUS_TRY(decoder.finish(answer));
   trim();
   carry.clear();

@@ -45,7 +45,7 @@ class session {
   /// Errors: invalid_argument, target_unknown, out_of_memory.
   [[nodiscard]] static result<session> open(const model& source, const session_options& options = {},
                                             const host& hooks = {}) noexcept;
-  /// Bytes that open() would ask for, from the configuration alone.
+  /// Bytes that open() would ask for, from the configuration alone. Errors: config_*, those of open.
   [[nodiscard]] static result<std::uint64_t> estimate(const model_config& config,
                                                       const session_options& options = {},
                                                       const host& hooks = {}) noexcept;
@@ -59,7 +59,8 @@ class session {
   [[nodiscard]] std::string_view target() const noexcept;
 
   /// Encodes a picture of any size; `to` is filled when the state is `done`. To go on after `more`, call again with
-  /// the same picture. Errors: no_vision, image_*, cancelled, busy, out_of_memory.
+  /// the same picture (it is resized again for each call; give its pixels where that matters). Errors: no_vision,
+  /// image_*, cancelled, busy, out_of_memory.
   [[nodiscard]] result<step_state> encode(const image_view& picture, image_embedding& to,
                                           time_budget budget = {}) noexcept;
   /// The same from normalised pixels [3, S, S], S the model's picture size.
@@ -75,7 +76,8 @@ class session {
   /// nothing to do is `done` at once. Errors: cancelled, busy.
   [[nodiscard]] result<step_state> step(time_budget budget = {}) noexcept;
 
-  /// [vocabulary] of the last position; valid until the next step.
+  /// [vocabulary] behind the last position that is computed; valid until the next step. Empty when there are none: at
+  /// the beginning, after rewind() to an earlier position, while a step is unfinished.
   [[nodiscard]] std::span<const float> logits() const noexcept;
 
   /// Positions that are computed.

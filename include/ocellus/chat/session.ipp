@@ -87,11 +87,12 @@ struct session_state {
   tensor<float> host_logits;   // [vocabulary]
 
   steps run;
-  pass active = pass::none;    // what `run` is in the middle of
-  std::uint32_t chunk = 0;     // rows of the language pass in progress
-  std::uint32_t position = 0;  // positions computed
-  std::uint32_t length = 0;    // positions taken
-  bool last_chunk = false;     // does the pass in progress end with logits?
+  pass active = pass::none;     // what `run` is in the middle of
+  std::uint32_t chunk = 0;      // rows of the language pass in progress
+  std::uint32_t position = 0;   // positions computed
+  std::uint32_t length = 0;     // positions taken
+  std::uint32_t logits_at = 0;  // host_logits are those behind so many positions; 0: of none
+  bool last_chunk = false;      // does the pass in progress end with logits?
   std::atomic<bool> busy{false};
 };
 
@@ -180,6 +181,7 @@ result<step_state> session_state::step(time_budget budget) noexcept {
   const phi_config& c = source.config().phi;
   const phi_weights& w = source.weights().phi;
   const auto start = std::chrono::steady_clock::now();
+  budget = at_least_zero(budget);
   while (position < length) {
     const bool fresh = active != pass::language;
     if (fresh) {
@@ -187,6 +189,7 @@ result<step_state> session_state::step(time_budget budget) noexcept {
       chunk = length - position < rows ? length - position : rows;
       last_chunk = position + chunk == length;
       active = pass::language;
+      logits_at = 0;
     }
     time_budget rest = budget;
     if (budget.limit != (std::chrono::nanoseconds::max)()) {
@@ -214,6 +217,7 @@ result<step_state> session_state::step(time_budget budget) noexcept {
     if (last_chunk) {
       const std::uint32_t row = options.watch ? (chunk - 1) % plan.logits.rows : 0;
       table->download(ctx, plan.logits.slice(row, 1), host_logits.data());
+      logits_at = position;
     }
     // Out of time between two chunks; what is left after this one is the next call's.
     if (position < length && rest.limit <= std::chrono::nanoseconds::zero()) return step_state::more;
@@ -262,6 +266,7 @@ result<session> session::open(const model& source, const session_options& option
 
 result<std::uint64_t> session::estimate(const model_config& config, const session_options& options,
                                         const host& hooks) noexcept {
+  OCELLUS_TRY(validate(config));
   OCELLUS_ASSIGN(const kernels* table, detail::session_kernels(config, options));
   const detail::session_plan plan(config, options, nullptr, nullptr);
   checked pictures = 0;
@@ -320,9 +325,13 @@ result<void> session::append(std::span<const std::uint32_t> tokens) noexcept {
   }
   const auto count = static_cast<std::uint32_t>(tokens.size());
   if (count == 0) return {};
-  s.table->embed(s.ctx,
+  // A row is copied for each token, which is not worth cancelling: an error then always means that nothing was taken.
+  host hooks = s.ctx.hooks();
+  hooks.stop = {};
+  ocellus::context unstoppable(hooks);  // (context is also the name of a method)
+  s.table->embed(unstoppable,
                  {s.source.weights().phi.embedding, tokens.data(), s.plan.input.slice(s.length, count)});
-  if (s.ctx.failed()) return s.take_failure("taking tokens");
+  if (unstoppable.failed()) return error(unstoppable.failure(), "taking tokens");
   s.length += count;
   return {};
 }
@@ -351,7 +360,11 @@ result<step_state> session::step(time_budget budget) noexcept {
   return state_->step(budget);
 }
 
-std::span<const float> session::logits() const noexcept { return state_->host_logits.span(); }
+std::span<const float> session::logits() const noexcept {
+  const detail::session_state& s = *state_;
+  return s.logits_at != 0 && s.logits_at == s.position ? std::as_const(s.host_logits).span()
+                                                       : std::span<const float>();
+}
 std::uint32_t session::position() const noexcept { return state_->position; }
 std::uint32_t session::length() const noexcept { return state_->length; }
 std::uint32_t session::context() const noexcept { return state_->plan.context; }
@@ -364,6 +377,7 @@ result<void> session::rewind(std::uint32_t position) noexcept {
   }
   s.length = position;
   if (s.position > position) s.position = position;
+  if (s.logits_at > position) s.logits_at = 0;
   s.active = detail::session_state::pass::none;
   return {};
 }

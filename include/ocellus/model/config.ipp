@@ -2,6 +2,7 @@
 #ifndef OCELLUS_MODEL_CONFIG_IPP
 #define OCELLUS_MODEL_CONFIG_IPP
 
+#include <algorithm>
 #include <charconv>
 
 #include "ocellus/io/json.hpp"
@@ -221,6 +222,17 @@ result<void> validate(const model_config& config) noexcept {
       return error(error_code::config_mismatch,
                    "configuration: qformer.cross_layers names layers beyond the ", qformer.layers,
                    " of qformer.layers");
+    }
+    // Each factor may be large, a session's activations may not: the full-size model has 6.3 million in its largest.
+    constexpr std::uint64_t most = std::uint64_t{1} << 28;
+    const std::uint64_t widest =
+        (std::max)({vit.mlp_width, 3 * vit.width, 2 * qformer.width, vit.patch_values()});
+    const std::uint64_t query_widest =
+        (std::max)({qformer.mlp_width, 3 * qformer.width, config.projection_width});
+    if (vit.tokens() * widest > most || qformer.queries * query_widest > most) {
+      return error(error_code::config_mismatch, "configuration: ", vit.tokens(), " image tokens of up to ",
+                   widest, " values, or ", qformer.queries, " queries of up to ", query_widest,
+                   ", are more than ", most);
     }
   }
   const phi_config& phi = config.phi;

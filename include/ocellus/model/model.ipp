@@ -2,6 +2,8 @@
 #ifndef OCELLUS_MODEL_MODEL_IPP
 #define OCELLUS_MODEL_MODEL_IPP
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "ocellus/io/json.hpp"
@@ -116,6 +118,10 @@ struct weight_binder {
                ": not an ocellus model (make one with `ocellus convert`)");
 }
 
+/// All of them, or none.
+inline constexpr std::string_view tokenizer_tensors[] = {
+    "tokenizer.bytes", "tokenizer.offsets", "tokenizer.merges", "tokenizer.added", "tokenizer.special"};
+
 [[nodiscard]] inline result<void> bind_weights(model_state& state) noexcept {
   const memory_hooks& memory = state.ctx.hooks().memory;
   OCELLUS_ASSIGN(const std::string_view table, model_metadata(*state.contents, "ocellus.matrices"));
@@ -127,7 +133,8 @@ struct weight_binder {
   OCELLUS_TRY(visit_weights(state.config, state.weights, bind));
   for (std::size_t i = 0; i < bind.used.size(); ++i) {
     const std::string_view name = state.contents->tensors()[i].name;
-    if (!bind.used[i] && !name.starts_with("tokenizer.")) {
+    if (!bind.used[i] && std::find(std::begin(tokenizer_tensors), std::end(tokenizer_tensors), name) ==
+                             std::end(tokenizer_tensors)) {
       return error(error_code::tensor_unknown, "the model does not use tensor ", quoted{name});
     }
   }
@@ -152,7 +159,10 @@ struct weight_binder {
 }
 
 [[nodiscard]] inline result<void> read_tokenizer(model_state& state) noexcept {
-  if (state.contents->find("tokenizer.bytes") == nullptr) return {};
+  const bool none =
+      std::none_of(std::begin(tokenizer_tensors), std::end(tokenizer_tensors),
+                   [&](std::string_view name) { return state.contents->find(name) != nullptr; });
+  if (none) return {};
   tokenizer_data data;
   OCELLUS_ASSIGN(data.bytes, tokenizer_bytes(state, "tokenizer.bytes", dtype::u8));
   OCELLUS_ASSIGN(data.offsets, tokenizer_bytes(state, "tokenizer.offsets", dtype::u32));

@@ -29,6 +29,12 @@ struct time_budget {
   std::chrono::nanoseconds limit = (std::chrono::nanoseconds::max)();
 };
 
+/// A budget that time can be taken from without overflow: a deadline that has passed is no time at all.
+[[nodiscard]] inline time_budget at_least_zero(time_budget budget) noexcept {
+  return budget.limit < std::chrono::nanoseconds::zero() ? time_budget{std::chrono::nanoseconds::zero()}
+                                                         : budget;
+}
+
 class steps {
  public:
   static constexpr std::uint32_t block_rows = 64;
