@@ -84,8 +84,8 @@ std::string rate_text(std::uint32_t tokens, std::chrono::nanoseconds time) {
 void note_reply(const ocellus::reply& reply) {
   const char* const ends[] = {"not finished", "the model stopped", "the limit of tokens",
                               "the context is full"};
-  note("question: " + rate_text(reply.prompt_tokens, reply.prompt_time));
-  note("answer: " + rate_text(reply.tokens, reply.answer_time) +
+  note("question: " + rate_text(reply.prompt_tokens, std::chrono::nanoseconds(reply.prompt_nanoseconds)));
+  note("answer: " + rate_text(reply.tokens, std::chrono::nanoseconds(reply.answer_nanoseconds)) +
        "; ended by: " + ends[static_cast<int>(reply.end)]);
 }
 

@@ -3,7 +3,7 @@
 #define OCELLUS_ERROR_HPP
 
 #include <concepts>
-#include <memory>
+#include <new>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -129,21 +129,21 @@ class [[nodiscard]] result {
   [[nodiscard]] T& operator*() & noexcept { return value_; }
   [[nodiscard]] const T& operator*() const& noexcept { return value_; }
   [[nodiscard]] T&& operator*() && noexcept { return std::move(value_); }
-  [[nodiscard]] T* operator->() noexcept { return std::addressof(value_); }
-  [[nodiscard]] const T* operator->() const noexcept { return std::addressof(value_); }
+  [[nodiscard]] T* operator->() noexcept { return &value_; }
+  [[nodiscard]] const T* operator->() const noexcept { return &value_; }
 
   [[nodiscard]] const class error& error() const noexcept { return error_; }
 
  private:
   void take(result& other) noexcept {
     if (ok_) {
-      std::construct_at(std::addressof(value_), std::move(other.value_));
+      ::new (static_cast<void*>(&value_)) T(std::move(other.value_));
     } else {
-      std::construct_at(std::addressof(error_), other.error_);
+      ::new (static_cast<void*>(&error_)) class error(other.error_);
     }
   }
   void clear() noexcept {
-    if (ok_) std::destroy_at(std::addressof(value_));
+    if (ok_) value_.~T();
   }
 
   union {

@@ -5,6 +5,7 @@
 
 #include "ocellus/thread_pool.ipp"
 #include "ocellus/thread_pool_os.ipp"
+#include "ocellus/time.ipp"
 
 #include "ocellus/io/crc32.ipp"
 #include "ocellus/io/file.ipp"

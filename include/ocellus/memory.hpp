@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <span>
 #include <string_view>
@@ -79,8 +78,10 @@ class array {
     if constexpr (std::is_trivially_copyable_v<T>) {
       if (size_ != 0) std::memcpy(static_cast<void*>(fresh), data_, size_ * sizeof(T));
     } else {
-      std::uninitialized_move_n(data_, size_, fresh);
-      std::destroy_n(data_, size_);
+      for (std::size_t i = 0; i < size_; ++i) {
+        ::new (static_cast<void*>(fresh + i)) T(std::move(data_[i]));
+        data_[i].~T();
+      }
     }
     free_block();
     data_ = fresh;
@@ -90,14 +91,14 @@ class array {
   /// New elements are value-initialised: numbers become 0.
   [[nodiscard]] bool resize(std::size_t n) noexcept {
     if (n > capacity_ && !grow_to(n)) return false;
-    if (n > size_) std::uninitialized_value_construct_n(data_ + size_, n - size_);
+    for (std::size_t i = size_; i < n; ++i) ::new (static_cast<void*>(data_ + i)) T();
     truncate(n);
     size_ = n;
     return true;
   }
   [[nodiscard]] bool push_back(T value) noexcept {
     if (size_ == capacity_ && !grow_to(size_ + 1)) return false;
-    std::construct_at(data_ + size_, std::move(value));
+    ::new (static_cast<void*>(data_ + size_)) T(std::move(value));
     ++size_;
     return true;
   }
@@ -114,7 +115,7 @@ class array {
   /// Drops elements from the end; keeps the memory.
   void truncate(std::size_t n) noexcept {
     if (n >= size_) return;
-    std::destroy_n(data_ + n, size_ - n);
+    for (std::size_t i = n; i < size_; ++i) data_[i].~T();
     size_ = n;
   }
   void clear() noexcept { truncate(0); }
@@ -180,7 +181,7 @@ class shared {
     if (place == nullptr) return made;
     const auto end = [](counted* self) noexcept {
       const memory_hooks hooks = self->memory;
-      std::destroy_at(static_cast<block*>(self));
+      static_cast<block*>(self)->~block();
       hooks.release(hooks.context, self, sizeof(block), alignof(block));
     };
     made.block_ = ::new (place) block{{memory, {1}, end}, T(std::forward<Args>(args)...)};

@@ -1,6 +1,7 @@
 // What a chat has in its context: turns, what does not fit, and what is left after a stop.
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 

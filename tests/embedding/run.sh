@@ -195,7 +195,7 @@ all_parts() {
 light_includes() {
   echo '#include <ocellus/ocellus.hpp>' > "$work/light.cpp"
   $cxx "${flags[@]}" -M "$work/light.cpp" | tr ' ' '\n' > "$work/light.txt"
-  if grep -E '/hwy/|stb_|/(iostream|ostream|sstream|fstream|filesystem|regex|thread|mutex|future|functional|map|unordered_map|windows\.h|vector|string)$' \
+  if grep -E '/hwy/|stb_|/(iostream|ostream|sstream|fstream|filesystem|regex|thread|mutex|future|functional|map|unordered_map|windows\.h|vector)$' \
     "$work/light.txt"; then
     return 1
   fi
@@ -223,6 +223,9 @@ release_object() {
   echo "everything that it calls:"
   sed 's/^/  /' "$work/calls.txt"
   echo "of these, what the library promises not to call (must be none):"
+  # Where exceptions are on, clang puts a call of std::terminate() behind every call that noexcept forbids to throw (a
+  # hook of the host); it stands in one function of clang's own.
+  if nm "$object" | grep -q ' __clang_call_terminate$'; then sed -i '/^std::terminate()$/d' "$work/calls.txt"; fi
   if grep -E "$forbidden" "$work/calls.txt"; then return 1; fi
   echo "own definitions of operator new or delete (must be none):"
   if nm -C --defined-only "$object" | grep -E ' operator (new|delete)'; then return 1; fi

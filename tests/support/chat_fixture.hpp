@@ -2,6 +2,8 @@
 #ifndef OCELLUS_TESTS_SUPPORT_CHAT_FIXTURE_HPP
 #define OCELLUS_TESTS_SUPPORT_CHAT_FIXTURE_HPP
 
+#include <chrono>
+
 #include "ocellus/chat/chat.hpp"
 #include "support/tiny_model.hpp"
 

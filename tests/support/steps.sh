@@ -35,7 +35,11 @@ run_step() {
   elif [ "$code" -ne 0 ] || [ "$failed" -ne 0 ]; then
     if [ "$failed" -eq 0 ]; then failed=1; fi
     echo "FAIL  $name (${seconds} s, log: $log)"
-    tail -n "${steps_tail:-40}" "$log" | sed 's/^/      | /'
+    # Of a long log first the places that say error.
+    {
+      head -n -"${steps_tail:-40}" "$log" | grep -E -B 3 -A 3 '(ERROR|error|Error): ' | head -n 40
+      tail -n "${steps_tail:-40}" "$log"
+    } | sed 's/^/      | /'
   else
     if [ $((passed + skipped)) -eq 0 ]; then passed=1; fi
     echo "ok    $name (${seconds} s, $passed passed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped"))"

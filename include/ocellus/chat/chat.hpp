@@ -29,10 +29,10 @@ struct reply {
   std::string_view
       text;  ///< without white space (ASCII) at its ends; UTF-8; valid until the chat is used again
   finish end = finish::open;
-  std::uint32_t prompt_tokens = 0;          ///< positions that the question took, pictures included
-  std::uint32_t tokens = 0;                 ///< chosen for the answer, those of a stop string included
-  std::chrono::nanoseconds prompt_time{0};  ///< computing the question, up to the first token
-  std::chrono::nanoseconds answer_time{0};  ///< computing the rest
+  std::uint32_t prompt_tokens = 0;      ///< positions that the question took, pictures included
+  std::uint32_t tokens = 0;             ///< chosen for the answer, those of a stop string included
+  std::int64_t prompt_nanoseconds = 0;  ///< computing the question, up to the first token
+  std::int64_t answer_nanoseconds = 0;  ///< computing the rest
 };
 
 /// How likely a model finds an answer.
@@ -116,7 +116,7 @@ class chat {
     const auto call = [](void* context, std::string_view piece) {
       (*static_cast<callable*>(context))(piece);
     };
-    return answer(text_sink{const_cast<void*>(static_cast<const void*>(std::addressof(write))), call});
+    return answer(text_sink{const_cast<void*>(static_cast<const void*>(&write)), call});
   }
   /// The answer so far, or the last one.
   [[nodiscard]] reply last() const noexcept;

@@ -184,11 +184,8 @@ result<void> chat_state::begin(std::string_view question, std::uint32_t room) no
 result<step_state> chat_state::step(time_budget budget, bool one_token) noexcept {
   if (!open) return error(error_code::turn_state, "no question was begun");
   if (failed) return error(error_code::turn_state, "the answer failed and can only be dropped");
-  using clock = std::chrono::steady_clock;
-  budget = at_least_zero(budget);
-  const bool limited = budget.limit != (std::chrono::nanoseconds::max)();
-  const auto start = clock::now();
-  auto lap = start;
+  const std::int64_t start = steady_nanoseconds();
+  std::int64_t lap = start;
   while (open) {
     if (pending) {
       if (talk.length() == talk.context()) {
@@ -200,13 +197,11 @@ result<step_state> chat_state::step(time_budget budget, bool one_token) noexcept
       OCELLUS_TRY(talk.append(std::span<const std::uint32_t>(&chosen.back(), 1)));
       pending = false;
     }
-    time_budget rest = budget;
-    if (limited) rest.limit -= clock::now() - start;
-    const auto state = talk.step(rest);
+    const auto state = talk.step(budget.minus(lap - start));
     const bool computed = state && *state == step_state::done;
     const auto chose = computed ? next_token() : result<void>();
-    const auto now = clock::now();
-    (question_done ? result_.answer_time : result_.prompt_time) += now - lap;
+    const std::int64_t now = steady_nanoseconds();
+    (question_done ? result_.answer_nanoseconds : result_.prompt_nanoseconds) += now - lap;
     lap = now;
     if (!state) return state.error();
     if (!computed) return step_state::more;
@@ -215,7 +210,7 @@ result<step_state> chat_state::step(time_budget budget, bool one_token) noexcept
       failed = true;
       return chose.error();
     }
-    if (open && (one_token || (limited && now - start >= budget.limit))) return step_state::more;
+    if (open && (one_token || budget.used_up_by(now - start))) return step_state::more;
   }
   return step_state::done;
 }

@@ -180,8 +180,7 @@ result<step_state> session_state::encode(std::span<const float> from, image_embe
 result<step_state> session_state::step(time_budget budget) noexcept {
   const phi_config& c = source.config().phi;
   const phi_weights& w = source.weights().phi;
-  const auto start = std::chrono::steady_clock::now();
-  budget = at_least_zero(budget);
+  const std::int64_t start = steady_nanoseconds();
   while (position < length) {
     const bool fresh = active != pass::language;
     if (fresh) {
@@ -191,11 +190,7 @@ result<step_state> session_state::step(time_budget budget) noexcept {
       active = pass::language;
       logits_at = 0;
     }
-    time_budget rest = budget;
-    if (budget.limit != (std::chrono::nanoseconds::max)()) {
-      rest.limit -=
-          std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start);
-    }
+    const time_budget rest = budget.minus(steady_nanoseconds() - start);
     const phi_buffers buffers = plan.phi.first(chunk);
     const matrix input = plan.input.slice(position, chunk);
     run.begin(*table, ctx, options.watch, rest, fresh);
@@ -220,7 +215,7 @@ result<step_state> session_state::step(time_budget budget) noexcept {
       logits_at = position;
     }
     // Out of time between two chunks; what is left after this one is the next call's.
-    if (position < length && rest.limit <= std::chrono::nanoseconds::zero()) return step_state::more;
+    if (position < length && rest.used_up_by(0)) return step_state::more;
   }
   return step_state::done;
 }

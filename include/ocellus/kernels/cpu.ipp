@@ -1,6 +1,6 @@
 // The CPU kernels, compiled for each SIMD target, and the list of those that this processor can run. The only
-// file that includes Highway: a host may use Highway itself, in other files in any way, in this one before or
-// after with static dispatch (highway.h without foreach_target.h, which works once a file).
+// file that includes Highway. A host may use Highway itself: in other files in any way, in this one before and after
+// with static dispatch (highway.h without foreach_target.h, which works once a file).
 #ifndef OCELLUS_KERNELS_CPU_IPP
 #define OCELLUS_KERNELS_CPU_IPP
 
@@ -45,7 +45,9 @@
 #define HWY_TARGET_INCLUDE "ocellus/kernels/targets-inl.h"
 #include <hwy/foreach_target.h>
 #pragma pop_macro("HWY_TARGET_INCLUDE")
-#include <hwy/ops/set_macros-inl.h>
+#if defined(HWY_ALREADY_INCLUDED)
+#include <hwy/ops/set_macros-inl.h>  // back to the static target, whose operations the host's include has brought
+#endif
 #endif
 #endif
 

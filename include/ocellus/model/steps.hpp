@@ -5,11 +5,11 @@
 #ifndef OCELLUS_MODEL_STEPS_HPP
 #define OCELLUS_MODEL_STEPS_HPP
 
-#include <chrono>
 #include <initializer_list>
 
 #include "ocellus/kernels/kernels.hpp"
 #include "ocellus/tensor.hpp"
+#include "ocellus/time.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 
@@ -24,17 +24,6 @@ struct observer {
   [[nodiscard]] explicit operator bool() const noexcept { return observe != nullptr; }
 };
 
-/// How long a call may take before it returns with work left; it always does at least one unit of work.
-struct time_budget {
-  std::chrono::nanoseconds limit = (std::chrono::nanoseconds::max)();
-};
-
-/// A budget that time can be taken from without overflow: a deadline that has passed is no time at all.
-[[nodiscard]] inline time_budget at_least_zero(time_budget budget) noexcept {
-  return budget.limit < std::chrono::nanoseconds::zero() ? time_budget{std::chrono::nanoseconds::zero()}
-                                                         : budget;
-}
-
 class steps {
  public:
   static constexpr std::uint32_t block_rows = 64;
@@ -46,7 +35,7 @@ class steps {
     ctx_ = &ctx;
     watch_ = watch;
     budget_ = budget;
-    start_ = std::chrono::steady_clock::now();
+    start_ = steady_nanoseconds();
     at_ = 0;
     if (fresh) done_ = 0;
     paused_ = ctx.failed();
@@ -128,8 +117,7 @@ class steps {
       return;
     }
     ++done_;
-    paused_ = budget_.limit != (std::chrono::nanoseconds::max)() &&
-              std::chrono::steady_clock::now() - start_ >= budget_.limit;
+    paused_ = budget_.limited() && budget_.used_up_by(steady_nanoseconds() - start_);
   }
   template <class Run>
   void by_rows(std::uint32_t rows, const Run& run) noexcept {
@@ -142,7 +130,7 @@ class steps {
   context* ctx_ = nullptr;
   observer watch_;
   time_budget budget_;
-  std::chrono::steady_clock::time_point start_;
+  std::int64_t start_ = 0;
   std::uint64_t at_ = 0;    // the unit that the pass is at
   std::uint64_t done_ = 0;  // units that have run
   bool paused_ = false;
