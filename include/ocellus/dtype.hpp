@@ -10,15 +10,29 @@
 namespace ocellus::inline OCELLUS_ABI {
 
 // Every element type that the safetensors format defines: enumerator, name in files, bits an element.
-#define OCELLUS_DTYPES(X)                                                                                   \
-  X(boolean, "BOOL", 8)                                                                                     \
-  X(f4, "F4", 4)                                                                                            \
-  X(f6_e2m3, "F6_E2M3", 6)                                                                                  \
-  X(f6_e3m2, "F6_E3M2", 6)                                                                                  \
-  X(u8, "U8", 8) X(i8, "I8", 8) X(f8_e5m2, "F8_E5M2", 8) X(f8_e4m3, "F8_E4M3", 8) X(f8_e8m0, "F8_E8M0", 8)  \
-      X(f8_e4m3fnuz, "F8_E4M3FNUZ", 8) X(f8_e5m2fnuz, "F8_E5M2FNUZ", 8) X(i16, "I16", 16) X(u16, "U16", 16) \
-          X(f16, "F16", 16) X(bf16, "BF16", 16) X(i32, "I32", 32) X(u32, "U32", 32) X(f32, "F32", 32)       \
-              X(c64, "C64", 64) X(f64, "F64", 64) X(i64, "I64", 64) X(u64, "U64", 64)
+#define OCELLUS_DTYPES(X)          \
+  X(boolean, "BOOL", 8)            \
+  X(f4, "F4", 4)                   \
+  X(f6_e2m3, "F6_E2M3", 6)         \
+  X(f6_e3m2, "F6_E3M2", 6)         \
+  X(u8, "U8", 8)                   \
+  X(i8, "I8", 8)                   \
+  X(f8_e5m2, "F8_E5M2", 8)         \
+  X(f8_e4m3, "F8_E4M3", 8)         \
+  X(f8_e8m0, "F8_E8M0", 8)         \
+  X(f8_e4m3fnuz, "F8_E4M3FNUZ", 8) \
+  X(f8_e5m2fnuz, "F8_E5M2FNUZ", 8) \
+  X(i16, "I16", 16)                \
+  X(u16, "U16", 16)                \
+  X(f16, "F16", 16)                \
+  X(bf16, "BF16", 16)              \
+  X(i32, "I32", 32)                \
+  X(u32, "U32", 32)                \
+  X(f32, "F32", 32)                \
+  X(c64, "C64", 64)                \
+  X(f64, "F64", 64)                \
+  X(i64, "I64", 64)                \
+  X(u64, "U64", 64)
 
 enum class dtype : std::uint8_t {
 #define OCELLUS_DTYPE_ENUM(name, text, bits) name,
