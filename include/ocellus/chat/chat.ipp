@@ -7,9 +7,9 @@
 
 namespace ocellus::inline OCELLUS_ABI {
 
-#define OCELLUS_ENTER_CHAT(state)                          \
-  ::ocellus::OCELLUS_ABI::detail::chat_guard guard(state); \
-  if (!guard.entered())                                    \
+#define OCELLUS_ENTER_CHAT(state)                                 \
+  ::ocellus::OCELLUS_ABI::detail::busy_guard guard((state).busy); \
+  if (!guard.entered())                                           \
   return error(error_code::busy, "the chat is in use, by another thread or from a callback")
 
 chat::chat(shared<detail::chat_state> state) noexcept : state_(std::move(state)) {}
@@ -91,7 +91,7 @@ result<step_state> chat::step(time_budget budget) noexcept {
 }
 
 std::string_view chat::take() noexcept {
-  detail::chat_guard guard(*state_);
+  detail::busy_guard guard(state_->busy);
   return guard.entered() ? state_->take() : std::string_view();
 }
 

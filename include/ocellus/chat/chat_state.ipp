@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "ocellus/chat/busy_guard.hpp"
 #include "ocellus/chat/chat.hpp"
 #include "ocellus/slice.hpp"
 #include "ocellus/text/prompt.hpp"
@@ -78,23 +79,6 @@ struct chat_state {
   std::size_t taken = 0;            // up to here it was handed out
   reply result_;
   std::atomic<bool> busy{false};
-};
-
-/// Holds a chat's flag for the time of a call.
-class chat_guard {
- public:
-  explicit chat_guard(chat_state& state) noexcept
-      : busy_(state.busy), entered_(!state.busy.exchange(true, std::memory_order_acquire)) {}
-  ~chat_guard() {
-    if (entered_) busy_.store(false, std::memory_order_release);
-  }
-  chat_guard(const chat_guard&) = delete;
-  chat_guard& operator=(const chat_guard&) = delete;
-  [[nodiscard]] bool entered() const noexcept { return entered_; }
-
- private:
-  std::atomic<bool>& busy_;
-  bool entered_;
 };
 
 /// All memory that answers need.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "ocellus/chat/busy_guard.hpp"
 #include "ocellus/chat/session.hpp"
 #include "ocellus/image/preprocess.hpp"
 #include "ocellus/model/phi.hpp"
@@ -96,25 +97,8 @@ struct session_state {
   std::atomic<bool> busy{false};
 };
 
-/// Holds a session's flag for the time of a call.
-class session_guard {
- public:
-  explicit session_guard(session_state& state) noexcept
-      : busy_(state.busy), entered_(!state.busy.exchange(true, std::memory_order_acquire)) {}
-  ~session_guard() {
-    if (entered_) busy_.store(false, std::memory_order_release);
-  }
-  session_guard(const session_guard&) = delete;
-  session_guard& operator=(const session_guard&) = delete;
-  [[nodiscard]] bool entered() const noexcept { return entered_; }
-
- private:
-  std::atomic<bool>& busy_;
-  bool entered_;
-};
-
-#define OCELLUS_ENTER_SESSION(state)                          \
-  ::ocellus::OCELLUS_ABI::detail::session_guard guard(state); \
+#define OCELLUS_ENTER_SESSION(state)                              \
+  ::ocellus::OCELLUS_ABI::detail::busy_guard guard((state).busy); \
   if (!guard.entered()) return error(error_code::busy, "the session is in use by another thread")
 
 result<void> session_state::allocate() noexcept {
