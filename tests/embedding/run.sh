@@ -114,13 +114,19 @@ install_library() {
   (cd "$work/prefix/include" && find . -type f | sort) | diff "$work/expected" -
 }
 
+need_installed() {
+  if [ ! -d "$work/prefix" ]; then install_library; fi
+}
+
 cmake_package() {
+  need_installed
   cmake -S cmake_package -B "$work/cmake_package" -DCMAKE_PREFIX_PATH="$work/prefix"
   cmake --build "$work/cmake_package"
   "$work/cmake_package/program"
 }
 
 cmake_package_static() {
+  need_installed
   cmake -S cmake_package -B "$work/cmake_package_static" -DCMAKE_PREFIX_PATH="$work/prefix" -DOCELLUS_STATIC_DISPATCH=ON
   cmake --build "$work/cmake_package_static"
   "$work/cmake_package_static/program"
@@ -129,6 +135,7 @@ cmake_package_static() {
 
 pkg_config() {
   local flags_found
+  need_installed
   flags_found=$(PKG_CONFIG_PATH=$(dirname "$(find "$work/prefix" -name ocellus.pc)") pkg-config --cflags --libs ocellus)
   echo "$flags_found"
   # (Options word by word.)

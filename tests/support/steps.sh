@@ -37,9 +37,9 @@ run_step() {
     echo "FAIL  $name (${seconds} s, log: $log)"
     # Of a long log first the places that say error.
     {
-      head -n -"${steps_tail:-40}" "$log" | grep -E -B 3 -A 3 '(ERROR|error|Error): ' | head -n 40
+      head -n -"${steps_tail:-40}" "$log" | grep -E -B 3 -A 3 '(ERROR|error|Error): ' | head -n 24
       tail -n "${steps_tail:-40}" "$log"
-    } | sed 's/^/      | /'
+    } | cut -c -200 | sed 's/^/      | /'
   else
     if [ $((passed + skipped)) -eq 0 ]; then passed=1; fi
     echo "ok    $name (${seconds} s, $passed passed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped"))"
