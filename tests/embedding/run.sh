@@ -249,8 +249,9 @@ release_object() {
   if objdump -h "$object" | grep -E '\.(init_array|ctors|preinit_array)'; then return 1; fi
   if nm "$object" | grep -E '_GLOBAL__sub_I|__cxx_global_var_init'; then return 1; fi
   echo "variables, other than constants and thread-local ones (must be none):"
-  if nm -C --defined-only "$object" | grep -E '^[0-9a-f]+ [bBdDsS] ' | grep -vE ' DW\.ref\.| guard variable' |
-    grep -vFf <(objdump -tC "$object" | awk '/\.t(bss|data)/ {print $NF}') | grep -vFf <(objdump -tC "$object" | awk '/\.data\.rel\.ro/ {print $NF}'); then
+  objdump -t "$object" | awk '/ \.(tbss|tdata|data\.rel\.ro)/ {print $NF}' > "$work/harmless.txt"
+  if nm --defined-only "$object" | awk '$2 ~ /^[bBdDsS]$/ && $3 !~ /^(DW\.ref\.|_ZGV)/ {print $3}' |
+    grep -vxFf "$work/harmless.txt" | c++filt | grep .; then
     return 1
   fi
 }

@@ -2,7 +2,7 @@
 
 # install_missing PACKAGE...
 install_missing() {
-  local package missing=() root=()
+  local package output missing=() root=()
   if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then
     echo "not a Debian system; what is used is called there: $*" >&2
     return 0
@@ -19,7 +19,12 @@ install_missing() {
     fi
     root=(sudo)
   fi
-  "${root[@]}" apt-get update -qq < /dev/null >&2 || true
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" < /dev/null >&2
+  # An update that fails (a mirror of somebody else's that is gone) may not matter; if it does, its words are shown.
+  if ! output=$({
+    "${root[@]}" apt-get update -qq || true
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  } 2>&1 < /dev/null); then
+    echo "$output" >&2
+    return 1
+  fi
 }
