@@ -26,6 +26,8 @@ int run_info(arguments& given);
 int run_convert(arguments& given);
 [[nodiscard]] usage declare_diff();
 int run_diff(arguments& given);
+[[nodiscard]] usage declare_synth();
+int run_synth(arguments& given);
 
 /// Says what is wrong with a command line; returns exit_usage.
 int usage_error(const usage& declared, std::string_view problem);

@@ -2,15 +2,11 @@
 #include "ocellus/model/convert.hpp"
 
 #include "commands.hpp"
-#include "console.hpp"
+#include "engine.hpp"
+#include "writing.hpp"
 
 namespace ocellus_cli {
 namespace {
-
-void report_progress(void*, std::uint64_t done, std::uint64_t total) {
-  const std::uint64_t percent = total == 0 ? 100 : done / ((total + 99) / 100);
-  progress("writing " + bytes_text(total) + ": " + std::to_string(percent) + " %");
-}
 
 void print_report(const ocellus::convert_report& report, bool all) {
   for (std::size_t i = 0; i < report.size(); ++i) {
@@ -43,12 +39,15 @@ usage declare_convert() {
            {"--stage", "FILE", "TinyGPT-V_for_StageN.pth"},
            {"--image-size", "N", "pixels; default: what the ViT's position table is for"},
            {"--lora-alpha", "A", "default 16"},
-           {"--format", "F", "of the matrices: f32, f16 or bf16 (default)"},
+           {"--format", "F", "of the matrices: f32, f16, bf16 (default), q8 or q4"},
+           {"--vision-format", "F", "of the picture side's matrices; default: as --format"},
            {"--template", "NAME", "prompt template that the file names as its own"},
-           {"--verbose", "", "list every tensor"}}};
+           {"--verbose", "", "list every tensor"},
+           threads_option()}};
 }
 
 int run_convert(arguments& given) {
+  engine runs_on(given);
   ocellus::convert_options options;
   options.vit = given.text("--vit");
   options.qformer = given.text("--qformer");
@@ -57,23 +56,19 @@ int run_convert(arguments& given) {
   options.image_size = given.number<std::uint32_t>("--image-size", 0, 1, 65536);
   options.lora_alpha = given.number<float>("--lora-alpha", 16, -1e6f, 1e6f);
   options.template_name = given.text("--template");
-  options.progress.report = report_progress;
-  const std::string_view format = given.text("--format", "bf16");
-  if (!ocellus::parse_weight_format(format, options.format)) {
-    given.complain("--format is f32, f16 or bf16, not \"" + std::string(format) + "\"");
-  }
+  options.progress.report = report_writing;
+  read_formats(given, options.format, options.vision_format);
   if (given.positionals().size() != 1) given.complain("one output file is needed");
   if (options.phi.empty()) given.complain("--phi is needed");
   if (!given.problem().empty()) return exit_usage;
   options.output = given.positionals()[0];
 
-  ocellus::host host;
-  host.stop = catch_interrupts();
-  const auto report = ocellus::convert(options, host);
+  if (!runs_on.start()) return exit_error;
+  const auto report = ocellus::convert(options, runs_on.host());
   progress_done();
   if (!report) return fail(report.error());
   print_report(*report, given.has("--verbose"));
-  note("wrote " + std::string(options.output) + ", " + bytes_text(report->bytes));
+  note_written(options.output, report->file);
   return exit_ok;
 }
 

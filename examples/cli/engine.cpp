@@ -2,8 +2,12 @@
 
 namespace ocellus_cli {
 
+option threads_option() {
+  return {"--threads", "N", "workers, this thread among them; default: one for each processor"};
+}
+
 std::vector<option> engine_options() {
-  return {{"--threads", "N", "workers, this thread among them; default: one for each processor"},
+  return {threads_option(),
           {"--target", "NAME", "kernels by name, see `ocellus info`; default: the fastest"},
           {"--precision", "P", "exact, or fast (not there yet)"}};
 }

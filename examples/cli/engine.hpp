@@ -10,6 +10,8 @@
 
 namespace ocellus_cli {
 
+/// "--threads", for commands that need no more of an engine.
+[[nodiscard]] option threads_option();
 /// Declared first among the options of a command that computes.
 [[nodiscard]] std::vector<option> engine_options();
 /// And of one that chooses tokens.

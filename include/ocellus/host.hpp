@@ -87,6 +87,12 @@ struct stop_hooks {
   [[nodiscard]] bool operator()() const noexcept { return should_stop != nullptr && should_stop(context); }
 };
 
+/// Called now and then during a long piece of work that is given them, from the calling thread.
+struct progress_hooks {
+  void* context = nullptr;
+  void (*report)(void* context, std::uint64_t bytes_done, std::uint64_t bytes_total) = nullptr;
+};
+
 /// Everything at once. The default host allocates with the C library, works on the caller's thread, is silent and
 /// never stops. Hooks are copied by value; what their contexts point to must outlive every object made with them.
 struct host {

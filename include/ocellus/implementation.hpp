@@ -61,10 +61,12 @@
 #include "ocellus/model/convert_shapes.ipp"
 #include "ocellus/model/convert_sources.ipp"
 #include "ocellus/model/model.ipp"
+#include "ocellus/model/model_writer.ipp"
 #include "ocellus/model/phi.ipp"
 #include "ocellus/model/phi_folder.ipp"
 #include "ocellus/model/position_table.ipp"
 #include "ocellus/model/qformer.ipp"
+#include "ocellus/model/synthesize.ipp"
 #include "ocellus/model/vit.ipp"
 
 #include "ocellus/chat/chat.ipp"

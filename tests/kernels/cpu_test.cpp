@@ -130,8 +130,7 @@ std::vector<float> everything(const ocellus::kernels& table, const ocellus::host
   const std::uint32_t k = 320, n = 200;
   for (std::uint32_t t : {1u, 3u, 40u, 210u}) {
     const rows x = rows::random(t, k, t), bias = rows::random(1, k, 1), weight = rows::random(1, k, 2);
-    for (auto format :
-         {ocellus::weight_format::f32, ocellus::weight_format::f16, ocellus::weight_format::bf16}) {
+    for (auto format : ocellus::weight_formats) {
       const packed_weight a(format, n, k, random_values(n * k, 3)),
           b(format, 33, k, random_values(33 * k, 4));
       rows out_a(t, n), out_b(t, 33);

@@ -60,7 +60,7 @@ void check(weight_format format, const test_case& c) {
 }
 
 void check_formats(const test_case& c) {
-  for (weight_format format : {weight_format::f32, weight_format::f16, weight_format::bf16}) check(format, c);
+  for (weight_format format : ocellus::weight_formats) check(format, c);
 }
 
 }  // namespace
@@ -87,6 +87,10 @@ TEST_CASE("kernels: linear takes the model's real widths") {
     check(weight_format::bf16, {3, 17, k, true, false});
     check(weight_format::f16, {1, 17, k, true, false});
     check(weight_format::bf16, {1, 17, k, true, false});
+    for (weight_format format : {weight_format::q8, weight_format::q4}) {
+      check(format, {3, 17, k, true, false});
+      check(format, {1, 17, k, true, false});
+    }
   }
   check(weight_format::bf16, {1, 768, 176, true, true, activation::gelu});
   check(weight_format::f32, {300, 16, 64, true, true, activation::gelu});  // more rows than one task takes
@@ -106,21 +110,21 @@ TEST_CASE("kernels: linear applies several weights of different formats and size
     CAPTURE(t);
     const rows x = rows::random(t, k, 9);
     std::vector<packed_weight> weights;
-    for (std::uint32_t i = 0; i < 3; ++i) {
-      const std::uint32_t n = std::uint32_t{17} << (2 * i);
+    for (std::uint32_t i = 0; i < 5; ++i) {
+      const std::uint32_t n = std::uint32_t{17} << i;
       weights.emplace_back(static_cast<weight_format>(i), n, k, random_values(std::size_t{n} * k, 10 + i));
     }
     for_each_target([&](const ocellus::kernels& table) {
       kernel_run run(table);
       std::vector<rows> together, alone;
-      std::vector<ocellus::linear_output> outputs(3);
-      for (std::size_t i = 0; i < 3; ++i) {
+      std::vector<ocellus::linear_output> outputs(5);
+      for (std::size_t i = 0; i < 5; ++i) {
         outputs[i].weight = weights[i].matrix();
         together.emplace_back(t, outputs[i].weight.n);
         outputs[i].out = together[i].matrix();
       }
-      table.linear(run.context, x.matrix(), outputs.data(), 3);
-      for (std::size_t i = 0; i < 3; ++i) {
+      table.linear(run.context, x.matrix(), outputs.data(), 5);
+      for (std::size_t i = 0; i < 5; ++i) {
         alone.emplace_back(t, outputs[i].weight.n);
         outputs[i].out = alone[i].matrix();
         table.linear(run.context, x.matrix(), &outputs[i], 1);

@@ -119,27 +119,46 @@ TEST_CASE("kernels: add is exact and writes its tail") {
   }
 }
 
-TEST_CASE("kernels: embed widens rows of any type, misaligned, in the order of the ids") {
+namespace {
+
+/// Column c of a row as packed.hpp and quantize.hpp describe it.
+float table_value(ocellus::weight_format format, float value, const std::byte* row, const std::byte* scales,
+                  std::uint32_t c) {
+  if (format == ocellus::weight_format::f32) return value;
+  if (format == ocellus::weight_format::f16) return to_f32(ocellus::to_f16(value));
+  if (format == ocellus::weight_format::bf16) return to_f32(ocellus::to_bf16(value));
+  ocellus::f16 scale;
+  std::memcpy(&scale, scales + c / 32 * 2, 2);
+  int code = static_cast<std::int8_t>(row[c]);
+  if (format == ocellus::weight_format::q4) {
+    constexpr int levels[16] = {-45, -33, -26, -20, -15, -10, -6, -2, 2, 6, 10, 15, 20, 26, 33, 45};
+    code = levels[static_cast<int>(row[c / 2]) >> (c % 2 * 4) & 15] + scale.bits % 16;
+  }
+  return to_f32(scale) * static_cast<float>(code) / 64;
+}
+
+}  // namespace
+
+TEST_CASE("kernels: embed widens rows of any format, misaligned, in the order of the ids") {
   const std::uint32_t vocabulary = 5;
   for (std::uint32_t k : {1u, 15u, 64u, 65u, 160u}) {
-    const std::uint32_t stride = ocellus::round_up(k, 64u);
     const std::vector<float> values = random_values(std::size_t{vocabulary} * k, 11);
     const std::uint32_t ids[] = {4, 0, 3, 3, 1, 2, 4, 0, 1};
-    for (ocellus::dtype type : {ocellus::dtype::f32, ocellus::dtype::f16, ocellus::dtype::bf16}) {
-      const std::size_t size = ocellus::bits_of(type) / 8;
-      std::vector<std::byte> bytes(1 + std::size_t{vocabulary} * stride * size);
+    for (ocellus::weight_format format : ocellus::weight_formats) {
+      CAPTURE(std::string(name_of(format)));
+      const std::size_t row_bytes = ocellus::table_row_bytes(format, k).value(),
+                        scale_bytes = is_quantized(format) ? ocellus::table_row_scale_bytes(k).value() : 0,
+                        scales_at = 1 + vocabulary * row_bytes;
+      std::vector<std::byte> bytes(scales_at + vocabulary * scale_bytes);
       rows expected(std::size(ids), k);
       for (std::uint32_t r = 0; r < vocabulary; ++r) {
+        const float* row = values.data() + std::size_t{r} * k;
+        std::byte* scales = bytes.data() + scales_at + r * scale_bytes;
+        REQUIRE(ocellus::pack_row(format, row, k, bytes.data() + 1 + r * row_bytes, scales));
         for (std::uint32_t c = 0; c < k; ++c) {
-          const float v = values[std::size_t{r} * k + c];
-          const ocellus::f16 half = ocellus::to_f16(v);
-          const ocellus::bf16 brain = ocellus::to_bf16(v);
-          const void* from = size == 4 ? static_cast<const void*>(&v) : &half;
-          if (type == ocellus::dtype::bf16) from = &brain;
-          std::memcpy(bytes.data() + 1 + (std::size_t{r} * stride + c) * size, from, size);
-          const float widened = size == 4 ? v : type == ocellus::dtype::f16 ? to_f32(half) : to_f32(brain);
+          const float rounded = table_value(format, row[c], bytes.data() + 1 + r * row_bytes, scales, c);
           for (std::uint32_t i = 0; i < std::size(ids); ++i) {
-            if (ids[i] == r) expected.row(i)[c] = widened;
+            if (ids[i] == r) expected.row(i)[c] = rounded;
           }
         }
       }
@@ -147,9 +166,9 @@ TEST_CASE("kernels: embed widens rows of any type, misaligned, in the order of t
         CAPTURE(std::string(table->name));
         rows out(std::size(ids), k);
         kernel_run run(*table);
-        table->embed(run.context, {{bytes.data(), 1, type, vocabulary, k, stride}, ids, out.matrix()});
-        CHECK(out.same_bits(expected));
+        table->embed(run.context, {{bytes.data(), 1, format, vocabulary, k, scales_at}, ids, out.matrix()});
         CHECK(out.tails_are_zero());
+        CHECK(out.same_bits(expected));
       }
     }
   }

@@ -7,7 +7,7 @@ using namespace ocellus_tests;
 using ocellus::weight_format;
 
 TEST_CASE("packed: formats have names and element types, and no other name is a format") {
-  for (weight_format f : {weight_format::f32, weight_format::f16, weight_format::bf16}) {
+  for (weight_format f : ocellus::weight_formats) {
     weight_format parsed = f == weight_format::f32 ? weight_format::f16 : weight_format::f32;
     CHECK(ocellus::parse_weight_format(name_of(f), parsed));
     CHECK(parsed == f);
@@ -19,6 +19,8 @@ TEST_CASE("packed: formats have names and element types, and no other name is a 
   CHECK(dtype_of_format(weight_format::f32) == ocellus::dtype::f32);
   CHECK(dtype_of_format(weight_format::f16) == ocellus::dtype::f16);
   CHECK(dtype_of_format(weight_format::bf16) == ocellus::dtype::bf16);
+  CHECK(dtype_of_format(weight_format::q8) == ocellus::dtype::i8);
+  CHECK(dtype_of_format(weight_format::q4) == ocellus::dtype::u8);
 }
 
 TEST_CASE("packed: shapes are padded to 16 rows and 64 columns") {
@@ -27,9 +29,23 @@ TEST_CASE("packed: shapes are padded to 16 rows and 64 columns") {
   CHECK(ocellus::packed_shape(weight_format::f32, 17, 65) == ocellus::shape{2, 128, 16});
   CHECK(ocellus::packed_shape(weight_format::bf16, 17, 65) == ocellus::shape{2, 64, 16, 2});
   CHECK(ocellus::packed_shape(weight_format::f16, 6144, 1408) == ocellus::shape{384, 704, 16, 2});
+  CHECK(ocellus::packed_shape(weight_format::q8, 17, 65) == ocellus::shape{2, 32, 16, 4});
+  CHECK(ocellus::packed_shape(weight_format::q4, 17, 65) == ocellus::shape{2, 16, 16, 4});
+  CHECK(ocellus::packed_scale_shape(17, 65) == ocellus::shape{2, 4, 16});
   CHECK(ocellus::packed_bytes(weight_format::f32, 17, 65).value() == 2 * 128 * 64);
+  CHECK(ocellus::packed_bytes(weight_format::q8, 17, 65).value() == 2 * 16 * 128);
+  CHECK(ocellus::packed_bytes(weight_format::q4, 17, 65).value() == 2 * 16 * 64);
   CHECK(ocellus::packed_bytes(weight_format::bf16, 17, 65).value() == 2 * 64 * 64);
   CHECK(ocellus::panel_bytes(weight_format::f16, 2560).value() == 2560 * 32);
+  for (weight_format f : ocellus::weight_formats) {
+    CHECK(ocellus::table_shape(f, 7, 65) == ocellus::shape{7, f == weight_format::q4 ? 64u : 128u});
+    CHECK(ocellus::table_row_bytes(f, 65).value() * 8 ==
+          ocellus::table_shape(f, 1, 65).count().value() * bits_of(dtype_of_format(f)));
+    CHECK(ocellus::packed_bytes(f, 33, 100).value() * 8 ==
+          ocellus::packed_shape(f, 33, 100).count().value() * bits_of(dtype_of_format(f)));
+  }
+  CHECK(ocellus::table_scale_shape(7, 65) == ocellus::shape{7, 4});
+  CHECK(ocellus::table_row_scale_bytes(65).value() == 8);
 }
 
 TEST_CASE("packed: sizes of the largest matrix fit, and nothing wraps around") {

@@ -15,7 +15,7 @@ namespace {
 
 using ocellus::f16;
 
-enum class format { q8, q4 };
+using format = ocellus::weight_format;
 constexpr format formats[] = {format::q8, format::q4};
 
 /// A packed matrix, its codes and scales at odd addresses and with bytes behind them that nobody may touch.
@@ -29,7 +29,7 @@ struct quantized {
   quantized(format t, const std::vector<float>& weights, std::uint32_t rows, std::uint32_t columns)
       : n(rows), k(columns), type(t) {
     const std::size_t panels = (n + 15) / 16, panel = code_bytes(),
-                      group = ocellus::scale_panel_bytes(k).value();
+                      group = ocellus::panel_scale_bytes(k).value();
     codes.assign(panels * panel + 1 + slack, std::byte{0xa5});
     scales.assign(panels * group + 1 + slack, std::byte{0xa5});
     for (std::size_t p = 0; p < panels; ++p) {
@@ -45,9 +45,7 @@ struct quantized {
     REQUIRE(codes[0] == std::byte{0xa5});
     REQUIRE(scales[0] == std::byte{0xa5});
   }
-  [[nodiscard]] std::size_t code_bytes() const {
-    return (type == format::q8 ? ocellus::q8_panel_bytes(k) : ocellus::q4_panel_bytes(k)).value();
-  }
+  [[nodiscard]] std::size_t code_bytes() const { return ocellus::panel_bytes(type, k).value(); }
   [[nodiscard]] float at(std::uint32_t row, std::uint32_t column) const {
     return (type == format::q8 ? ocellus::q8_at : ocellus::q4_at)(codes.data() + 1, scales.data() + 1, k, row,
                                                                   column);
@@ -113,13 +111,13 @@ double relative_error(const quantized& q, const std::vector<float>& weights) {
 }  // namespace
 
 TEST_CASE("quantize: q8 takes 8.5 bits a weight and q4 4.5, padding included") {
-  CHECK(ocellus::q8_panel_bytes(2560).value() == 16 * 2560);
-  CHECK(ocellus::q4_panel_bytes(2560).value() == 16 * 2560 / 2);
-  CHECK(ocellus::scale_panel_bytes(2560).value() == 16 * 2560 / 32 * 2);
-  CHECK(ocellus::q8_panel_bytes(588).value() == 16 * 640);
-  CHECK(ocellus::q4_panel_bytes(1).value() == 16 * 32);
-  CHECK(ocellus::scale_panel_bytes(65).value() == 16 * 4 * 2);
-  CHECK(ocellus::q8_panel_bytes(0xffffffff).value() == 16ull << 32);
+  CHECK(ocellus::panel_bytes(format::q8, 2560).value() == 16 * 2560);
+  CHECK(ocellus::panel_bytes(format::q4, 2560).value() == 16 * 2560 / 2);
+  CHECK(ocellus::panel_scale_bytes(2560).value() == 16 * 2560 / 32 * 2);
+  CHECK(ocellus::panel_bytes(format::q8, 588).value() == 16 * 640);
+  CHECK(ocellus::panel_bytes(format::q4, 1).value() == 16 * 32);
+  CHECK(ocellus::panel_scale_bytes(65).value() == 16 * 4 * 2);
+  CHECK(ocellus::panel_bytes(format::q8, 0xffffffff).value() == 16ull << 32);
 }
 
 TEST_CASE("quantize: weights that a group can hold come back exactly, where the description puts them") {
@@ -153,14 +151,14 @@ TEST_CASE("quantize: weights that a group can hold come back exactly, where the 
 
 TEST_CASE("quantize: the error is below that of Q8_0 and of Q4_K on the same distributions") {
   // llama.cpp's relative errors on normal, Laplace and t (4 degrees): Q8_0 .00536 .00672 .00735, Q4_K .0714 .0847 .0870
-  const double most[2][3] = {{.0048, .0061, .0068}, {.0677, .0738, .0783}};
+  const double of_q8[3] = {.0048, .0061, .0068}, of_q4[3] = {.0677, .0738, .0783};
   for (int kind = 0; kind < 3; ++kind) {
     const std::uint32_t n = 16, k = 2560;
     const std::vector<float> weights = numbers(kind, n * k, 17);
     for (format type : formats) {
       const quantized q(type, weights, n, k);
       REQUIRE(q.fine);
-      CHECK(relative_error(q, weights) < most[static_cast<int>(type)][kind]);
+      CHECK(relative_error(q, weights) < (type == format::q8 ? of_q8 : of_q4)[kind]);
     }
   }
 }

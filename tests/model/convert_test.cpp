@@ -90,7 +90,8 @@ struct opened {
   }
   float matrix(const std::string& name, std::uint32_t k, std::uint32_t row, std::uint32_t column,
                weight_format format = weight_format::f32) const {
-    return packed_at(format, at(name).bytes.data(), k, row, column);
+    const std::byte* scales = is_quantized(format) ? at(name + ".scales").bytes.data() : nullptr;
+    return packed_at(format, at(name).bytes.data(), scales, k, row, column);
   }
   float vector(const std::string& name, std::size_t i) const { return at(name).load<float>(i); }
 };
@@ -147,7 +148,7 @@ TEST_CASE("convert: the model opens, with the sizes of the files") {
   CHECK(made->default_template() == "alignment");
   REQUIRE(made->stops().size() == 1);
   CHECK(made->stops()[0] == "###");
-  CHECK(a.report.bytes > 0);
+  CHECK(a.report.file.bytes > 0);
   CHECK(a.report.count(convert_note::merged) == 4);
   CHECK(a.report.count(convert_note::overlaid) == 4);  // two input norms, the final norm, position_ids
   CHECK(a.report.count(convert_note::defaulted) == 4);
@@ -459,7 +460,7 @@ TEST_CASE("convert: an input is never replaced, an old output only by a whole ne
   CHECK(a.run().code == "ok");
   CHECK(a.folder.size() == things);
   CHECK(seen.done == seen.total);
-  CHECK(seen.total == a.report.bytes);
+  CHECK(seen.total == a.report.file.bytes);
   CHECK(read_text(a.output) == converted(published_files()));
 }
 

@@ -69,14 +69,16 @@ bool is_right(const std::string& task, const std::string& answer, const std::str
 }
 
 struct outcome {
-  std::size_t questions = 0, equal = 0, right = 0, reference_right = 0;
+  struct sums {
+    std::size_t questions = 0, equal = 0, right = 0, reference_right = 0;
+    [[nodiscard]] double percent(std::size_t count) const {
+      return 100.0 * static_cast<double>(count) / static_cast<double>(questions);
+    }
+    [[nodiscard]] double score() const { return percent(right); }
+  };
+  sums all;
+  std::map<std::string, sums> tasks;
   std::string first_difference;
-  [[nodiscard]] double score() const {
-    return 100.0 * static_cast<double>(right) / static_cast<double>(questions);
-  }
-  [[nodiscard]] double reference_score() const {
-    return 100.0 * static_cast<double>(reference_right) / static_cast<double>(questions);
-  }
 };
 
 /// All questions; each picture is decoded from its file and encoded once.
@@ -105,10 +107,12 @@ outcome run(const std::string& model_file, const std::string& folder,
     const auto reply = chat->ask(q.text);
     REQUIRE(reply);
     const std::string answer(reply->text);
-    ++sum.questions;
-    sum.right += is_right(q.task, answer, q.truth);
-    sum.reference_right += is_right(q.task, q.reference, q.truth);
-    sum.equal += answer == q.reference;
+    for (outcome::sums* s : {&sum.all, &sum.tasks[q.task]}) {
+      ++s->questions;
+      s->right += is_right(q.task, answer, q.truth);
+      s->reference_right += is_right(q.task, q.reference, q.truth);
+      s->equal += answer == q.reference;
+    }
     if (answer != q.reference && sum.first_difference.empty()) {
       sum.first_difference = q.image + " " + q.text + ": " + answer + ", reference: " + q.reference;
     }
@@ -118,7 +122,8 @@ outcome run(const std::string& model_file, const std::string& folder,
 
 }  // namespace
 
-TEST_CASE("evalset: the micro model's answers in f32 are the reference's, in bf16 nearly all") {
+TEST_CASE(
+    "evalset: the micro model's answers in f32 are the reference's, in q8 and q4 about as often right") {
   if (goldens_folder() == nullptr) OCELLUS_SKIP("no goldens (OCELLUS_GOLDENS)");
   const std::string micro = std::string(goldens_folder()) + "/models/micro", folder = micro + "/evalset";
   const auto questions = read_questions(folder + "/questions.jsonl");
@@ -126,29 +131,53 @@ TEST_CASE("evalset: the micro model's answers in f32 are the reference's, in bf1
 
   const temporary_folder made;
   const std::string vit = micro + "/eva_vit_g.pth", qformer = micro + "/blip2_pretrained_flant5xxl.pth",
-                    stage = micro + "/TinyGPT-V_for_Stage4.pth", phi = micro + "/phi-2",
-                    f32 = made / "f32.safetensors";
+                    stage = micro + "/TinyGPT-V_for_Stage4.pth", phi = micro + "/phi-2";
   ocellus::convert_options options;
-  options.vit = vit, options.qformer = qformer, options.stage = stage, options.phi = phi,
-  options.output = f32;
+  options.vit = vit, options.qformer = qformer, options.stage = stage, options.phi = phi;
   options.image_size = 112;
   options.template_name = "micro";
-  options.format = ocellus::weight_format::f32;
-  REQUIRE(ocellus::convert(options));
 
-  const outcome exact = run(f32, folder, questions);
-  INFO(exact.first_difference);
-  CHECK(exact.equal == exact.questions);
-  CHECK(exact.score() == exact.reference_score());
-  CHECK(exact.score() == doctest::Approx(83.2).epsilon(0.001));  // accuracy.json: the mean of the six tasks
-
-  const outcome rounded = run(std::string(OCELLUS_EXAMPLE_DATA) + "/micro.safetensors", folder, questions);
-  const double identical =
-      100.0 * static_cast<double>(rounded.equal) / static_cast<double>(rounded.questions);
-  MESSAGE("f32: " << exact.score() << " % right; bf16: " << rounded.score() << " % right, " << identical
-                  << " % identical");
-  CHECK(identical >= 95);
-  CHECK(std::abs(rounded.score() - exact.score()) <= 0.5);
+  struct expectation {
+    ocellus::weight_format format;
+    double most_points;      // off f32's score
+    double least_identical;  // per cent of the answers
+  };
+  const expectation expectations[] = {{ocellus::weight_format::f32, 0, 100},
+                                      {ocellus::weight_format::bf16, 0.5, 95},
+                                      {ocellus::weight_format::q8, 0.5, 90},
+                                      {ocellus::weight_format::q4, 2, 50}};
+  double exact = 0;
+  std::string table = "format bits";
+  for (const expectation& e : expectations) {
+    const std::string name(ocellus::name_of(e.format)), file = made / (name + ".safetensors");
+    options.output = file;
+    options.format = e.format;
+    const auto report = ocellus::convert(options);
+    REQUIRE(report);
+    const outcome found = run(file, folder, questions);
+    if (e.format == ocellus::weight_format::f32) {
+      exact = found.all.score();
+      CHECK(exact == doctest::Approx(83.2).epsilon(0.001));  // accuracy.json: the mean of the six tasks
+      CHECK(found.all.right == found.all.reference_right);
+      for (const auto& task : found.tasks) table += " " + task.first;
+      table += " all identical";
+    }
+    char number[16];
+    const auto add = [&](double value, int digits) {
+      std::snprintf(number, sizeof number, " %.*f", digits, value);
+      table += number;
+    };
+    table += "\n" + name;
+    add(report->file.bits_per_weight(), 2);
+    for (const auto& task : found.tasks) add(task.second.score(), 1);
+    add(found.all.score(), 2);
+    add(found.all.percent(found.all.equal), 1);
+    INFO(name << ": " << found.first_difference);
+    CHECK(found.tasks.size() == 6);
+    CHECK(std::abs(found.all.score() - exact) <= e.most_points);
+    CHECK(found.all.percent(found.all.equal) >= e.least_identical);
+  }
+  MESSAGE("per cent of the answers right, by task:\n" << table);
 }
 
 TEST_CASE("evalset: the built-in model answers all tasks about a picture of its own") {

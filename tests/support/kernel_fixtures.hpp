@@ -88,7 +88,7 @@ class rows {
   std::unique_ptr<float, aligned_delete> block_;
 };
 
-/// A packed weight [n, k] in a block that ends with its last byte, `misalign` bytes off.
+/// A packed weight [n, k] and its scales in a block that ends with the last byte of them, `misalign` bytes off.
 class packed_weight {
  public:
   packed_weight(ocellus::weight_format format, std::uint32_t n, std::uint32_t k,
@@ -97,25 +97,29 @@ class packed_weight {
         n_(n),
         k_(k),
         misalign_(misalign),
-        bytes_(misalign + ocellus::packed_bytes(format, n, k).value()) {
-    const std::size_t panel = ocellus::panel_bytes(format, k).value();
+        scales_at_(misalign + ocellus::packed_bytes(format, n, k).value()) {
+    const std::size_t panel = ocellus::panel_bytes(format, k).value(),
+                      scales = is_quantized(format) ? ocellus::panel_scale_bytes(k).value() : 0;
+    bytes_.resize(scales_at_ + (n + 15) / 16 * scales);
     for (std::uint32_t row = 0; row < n; row += 16) {
-      ocellus::pack_panel(format, values.data() + std::size_t{row} * k, k, (std::min)(16u, n - row), k,
-                          bytes_.data() + misalign + row / 16 * panel);
+      REQUIRE(ocellus::pack_panel(format, values.data() + std::size_t{row} * k, k, (std::min)(16u, n - row),
+                                  k, bytes_.data() + misalign + row / 16 * panel,
+                                  bytes_.data() + scales_at_ + row / 16 * scales));
     }
   }
   ocellus::packed_matrix matrix() const {
-    return {const_cast<std::byte*>(bytes_.data()), misalign_, format_, n_, k_};
+    return {const_cast<std::byte*>(bytes_.data()), misalign_, format_, n_, k_, scales_at_};
   }
   double at(std::uint32_t row, std::uint32_t column) const {
-    return static_cast<double>(ocellus::packed_at(format_, bytes_.data() + misalign_, k_, row, column));
+    return static_cast<double>(
+        ocellus::packed_at(format_, bytes_.data() + misalign_, bytes_.data() + scales_at_, k_, row, column));
   }
 
  private:
   ocellus::weight_format format_;
   std::uint32_t n_, k_;
-  std::size_t misalign_;
-  std::vector<std::byte> bytes_;
+  std::size_t misalign_, scales_at_;
+  std::vector<std::byte> bytes_;  // codes, then scales
 };
 
 /// A context with scratch for one table, the scratch full of NaN and ending where the table said.

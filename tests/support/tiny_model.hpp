@@ -5,18 +5,17 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "ocellus/image/view.hpp"
-#include "ocellus/io/json_writer.hpp"
-#include "ocellus/io/safetensors_writer.hpp"
 #include "ocellus/model/model.hpp"
+#include "ocellus/model/model_writer.hpp"
 #include "ocellus/text/tokenizer.hpp"
 
 namespace ocellus_tests {
@@ -78,44 +77,14 @@ inline float noise(std::string_view name, std::uint64_t i, std::uint32_t seed) {
   return static_cast<float>(static_cast<double>(mix(h + i * 0x9e3779b97f4a7c15u) >> 11) * 0x1p-52 - 1.0);
 }
 
-struct tiny_tensor {
-  enum kind_of { packed, table, plain } kind;
-  std::string name;
-  std::uint32_t n, k;
-};
-
-/// Collects what the walk over the weights asks for.
-struct tiny_list {
-  std::vector<tiny_tensor> tensors;
-  ocellus::result<void> add(tiny_tensor::kind_of kind, std::string_view name, std::uint32_t n,
-                            std::uint32_t k) {
-    tensors.push_back({kind, std::string(name), n, k});
-    return {};
-  }
-  ocellus::result<void> matrix_of(std::string_view name, ocellus::packed_matrix&, std::uint32_t n,
-                                  std::uint32_t k) {
-    return add(tiny_tensor::packed, name, n, k);
-  }
-  ocellus::result<void> table_of(std::string_view name, ocellus::matrix&, std::uint32_t n, std::uint32_t k) {
-    return add(tiny_tensor::table, name, n, k);
-  }
-  ocellus::result<void> rows_of(std::string_view name, ocellus::matrix&, std::uint32_t n, std::uint32_t k) {
-    return add(tiny_tensor::plain, name, n, k);
-  }
-  ocellus::result<void> vector_of(std::string_view name, ocellus::matrix&, std::uint32_t size) {
-    return add(tiny_tensor::plain, name, 0, size);
-  }
-};
-
-/// The values of one tensor, [max(n, 1), k].
-inline std::vector<float> tiny_values(const tiny_tensor& t, const tiny_options& o) {
-  const std::size_t rows = t.n == 0 ? 1 : t.n;
-  std::vector<float> values(rows * t.k);
-  const std::string_view name = t.name;
+/// The values of one weight, [n, k].
+inline std::vector<float> tiny_values(const ocellus::planned_weight& t, const tiny_options& o) {
+  std::vector<float> values(std::size_t{t.n} * t.k);
+  const std::string_view name = t.name.view();
   const bool is_norm = name.find("norm.weight") != std::string_view::npos;
   float scale = 0.3f;
-  if (t.kind == tiny_tensor::packed) scale = 2.5f / std::sqrt(static_cast<float>(t.k));
-  if (t.kind == tiny_tensor::table) scale = 1.7f;
+  if (t.kind == ocellus::weight_kind::matrix) scale = 2.5f / std::sqrt(static_cast<float>(t.k));
+  if (t.kind == ocellus::weight_kind::table) scale = 1.7f;
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = noise(name, i, o.seed) * scale + (is_norm ? 1.0f : 0.0f);
   if (o.letters_only && name == "phi.head.bias") {
@@ -130,7 +99,8 @@ inline std::vector<float> tiny_values(const tiny_tensor& t, const tiny_options& 
   if (name == "phi.norm.weight") std::fill(values.begin(), values.end(), 1.0f);
   if (name == "phi.head.weight") {  // the row of a token is the sum of the embeddings of those it follows
     std::fill(values.begin(), values.end(), 0.0f);
-    const tiny_tensor embedding{tiny_tensor::table, "phi.embedding", tiny_vocabulary, t.k};
+    const ocellus::planned_weight embedding{ocellus::tensor_name("phi.embedding"),
+                                            ocellus::weight_kind::table, o.format, tiny_vocabulary, t.k};
     tiny_options plain = o;
     plain.script.clear();
     const auto rows_of_tokens = tiny_values(embedding, plain);
@@ -141,38 +111,25 @@ inline std::vector<float> tiny_values(const tiny_tensor& t, const tiny_options& 
   return values;
 }
 
-inline std::vector<std::byte> packed_bytes(const tiny_tensor& t, const std::vector<float>& values,
-                                           ocellus::weight_format format) {
-  const auto panel = static_cast<std::size_t>(ocellus::panel_bytes(format, t.k).value());
-  std::vector<std::byte> bytes(static_cast<std::size_t>(ocellus::packed_bytes(format, t.n, t.k).value()));
-  for (std::uint32_t first = 0, at = 0; first < t.n; first += ocellus::panel_rows, ++at) {
-    const std::uint32_t count = std::min(ocellus::panel_rows, t.n - first);
-    ocellus::pack_panel(format, values.data() + std::size_t{first} * t.k, t.k, count, t.k,
-                        bytes.data() + at * panel);
-  }
-  return bytes;
-}
+/// Gives a model_writer the values.
+struct tiny_source {
+  const tiny_options& options;
+  const ocellus::model_writer& writer;
+  std::vector<float> values = {};
 
-inline std::vector<std::byte> table_bytes(const tiny_tensor& t, const std::vector<float>& values,
-                                          ocellus::weight_format format) {
-  const std::size_t stride = ocellus::round_up(t.k, ocellus::column_pad);
-  const std::size_t size = format == ocellus::weight_format::f32 ? 4 : 2;
-  std::vector<std::byte> bytes(t.n * stride * size);
-  for (std::size_t i = 0; i < t.n; ++i) {
-    for (std::size_t j = 0; j < t.k; ++j) {
-      std::byte* to = bytes.data() + (i * stride + j) * size;
-      const float v = values[i * t.k + j];
-      const std::uint16_t narrow =
-          format == ocellus::weight_format::f16 ? ocellus::to_f16(v).bits : ocellus::to_bf16(v).bits;
-      if (format == ocellus::weight_format::f32) {
-        std::memcpy(to, &v, sizeof(v));
-      } else {
-        std::memcpy(to, &narrow, sizeof(narrow));
-      }
-    }
+  [[nodiscard]] ocellus::row_source rows() {
+    return {this,
+            [](void* self, std::size_t index) noexcept -> ocellus::result<void> {
+              auto& s = *static_cast<tiny_source*>(self);
+              s.values = tiny_values(s.writer.weights()[index], s.options);
+              return {};
+            },
+            [](void* self, std::uint32_t row, std::uint32_t, std::span<float> out) noexcept {
+              const auto& all = static_cast<tiny_source*>(self)->values;
+              std::copy_n(all.data() + row * out.size(), out.size(), out.data());
+            }};
   }
-  return bytes;
-}
+};
 
 }  // namespace detail
 
@@ -204,63 +161,12 @@ struct tiny_words {
 /// The model file's bytes.
 inline std::vector<std::byte> tiny_model_file(const tiny_options& o = {}) {
   const ocellus::model_config config = tiny_config(o);
-  detail::tiny_list list;
-  ocellus::model_weights unused;
-  REQUIRE(ocellus::visit_weights(config, unused, list));
-
-  ocellus::json_writer matrices, stops;
-  matrices.begin_object();
-  for (const auto& t : list.tensors) {
-    if (t.kind == detail::tiny_tensor::plain) continue;
-    matrices.key(t.name).begin_object();
-    matrices.key("format").string(ocellus::name_of(o.format)).key("n").integer(t.n).key("k").integer(t.k);
-    matrices.end_object();
-  }
-  matrices.end_object();
-  stops.begin_array();
-  for (const auto& s : o.stops) stops.string(s);
-  stops.end_array();
-
-  ocellus::safetensors_writer writer;
-  REQUIRE(writer.add_metadata("ocellus.format", ocellus::model::format_version));
-  REQUIRE(writer.add_metadata("ocellus.config", ocellus::to_json(config, {})->view()));
-  REQUIRE(writer.add_metadata("ocellus.matrices", matrices.finish()->view()));
-  REQUIRE(writer.add_metadata("ocellus.template", o.template_name));
-  REQUIRE(writer.add_metadata("ocellus.stops", stops.finish()->view()));
-
-  std::vector<std::vector<std::byte>> contents;
-  const auto type = ocellus::dtype_of_format(o.format);
-  for (const bool large : {true, false}) {
-    for (const auto& t : list.tensors) {
-      if ((t.kind != detail::tiny_tensor::plain) != large) continue;
-      const auto values = detail::tiny_values(t, o);
-      if (t.kind == detail::tiny_tensor::packed) {
-        REQUIRE(writer.add(t.name, type, ocellus::packed_shape(o.format, t.n, t.k)));
-        contents.push_back(detail::packed_bytes(t, values, o.format));
-      } else if (t.kind == detail::tiny_tensor::table) {
-        REQUIRE(writer.add(t.name, type, {t.n, ocellus::round_up(t.k, ocellus::column_pad)}));
-        contents.push_back(detail::table_bytes(t, values, o.format));
-      } else {
-        REQUIRE(writer.add(t.name, ocellus::dtype::f32,
-                           t.n != 0 ? ocellus::shape{t.n, t.k} : ocellus::shape{t.k}));
-        const auto bytes = std::as_bytes(std::span(values));
-        contents.emplace_back(bytes.begin(), bytes.end());
-      }
-    }
-  }
-  if (o.tokenizer) {
-    const tiny_words words;
-    const auto add = [&](const char* name, ocellus::dtype dtype, const ocellus::shape& dims, auto bytes) {
-      REQUIRE(writer.add(name, dtype, dims));
-      contents.emplace_back(bytes.begin(), bytes.end());
-    };
-    using ocellus::dtype;
-    add("tokenizer.offsets", dtype::u32, {words.offsets.size()}, words.data().offsets);
-    add("tokenizer.merges", dtype::u32, {words.merges.size() / 2, 2}, words.data().merges);
-    add("tokenizer.added", dtype::u32, {words.added.size() / 2, 2}, words.data().added);
-    add("tokenizer.special", dtype::u32, {words.special.size()}, words.data().special);
-    add("tokenizer.bytes", dtype::u8, {words.bytes.size()}, words.data().bytes);
-  }
+  ocellus::model_writer writer({});
+  REQUIRE(writer.plan(config, o.format, o.format));
+  const auto words = ocellus::tokenizer::from_data(tiny_words().data());
+  REQUIRE(words);
+  const std::vector<std::string_view> stops(o.stops.begin(), o.stops.end());
+  detail::tiny_source source{o, writer};
 
   std::vector<std::byte> file;
   const ocellus::byte_sink sink{
@@ -269,9 +175,8 @@ inline std::vector<std::byte> tiny_model_file(const tiny_options& o = {}) {
         f.insert(f.end(), bytes.begin(), bytes.end());
         return {};
       }};
-  REQUIRE(writer.begin(sink));
-  for (const auto& bytes : contents) REQUIRE(writer.write(bytes));
-  REQUIRE(writer.finish());
+  REQUIRE(writer.write(sink, {config, o.tokenizer ? &*words : nullptr, o.template_name, stops, "tests"},
+                       source.rows()));
   return file;
 }
 

@@ -54,13 +54,9 @@ HWY_INLINE f32_vec splat_pair(const float* p) {
   return hn::BitCast(f32_tag(), hn::Set(pair_tag(), both));
 }
 
-/// `lanes` f16 or bf16 values at p, widened.
+/// `lanes` f16 values at p, widened.
 HWY_INLINE f32_vec load_f16(const std::byte* p) {
   return hn::PromoteTo(f32_tag(), hn::LoadU(f16_tag(), reinterpret_cast<const hwy::float16_t*>(p)));
-}
-HWY_INLINE f32_vec load_bf16(const std::byte* p) {
-  const auto bits = hn::LoadU(u16_tag(), reinterpret_cast<const std::uint16_t*>(p));
-  return hn::BitCast(f32_tag(), hn::ShiftLeft<16>(hn::PromoteTo(u32_tag(), bits)));
 }
 
 /// Asks for a line that is needed some microseconds from now: into the second-level cache, not the first.

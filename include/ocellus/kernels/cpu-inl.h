@@ -3,6 +3,7 @@
 #undef OCELLUS_KERNELS_ATTENTION_INL_H
 #undef OCELLUS_KERNELS_COMPAT_INL_H
 #undef OCELLUS_KERNELS_LINEAR_INL_H
+#undef OCELLUS_KERNELS_LINES_INL_H
 #undef OCELLUS_KERNELS_MATH_INL_H
 #undef OCELLUS_KERNELS_NORM_INL_H
 
@@ -28,7 +29,7 @@ inline constexpr kernels table = {
     add,
     attention,
     rotary_append,
-    embed,
+    cpu_embed,
 };
 
 }  // namespace HWY_NAMESPACE

@@ -1,4 +1,5 @@
-// Memory of the CPU tables: a handle is the memory itself. Also how their entries find a row of a matrix.
+// Memory of the CPU tables: a handle is the memory itself. Also how their entries find a row of a matrix, and the
+// gathering of rows, which they share.
 #ifndef OCELLUS_KERNELS_CPU_MEMORY_HPP
 #define OCELLUS_KERNELS_CPU_MEMORY_HPP
 
@@ -12,6 +13,7 @@ void cpu_release(context& ctx, buffer& memory) noexcept;
 buffer cpu_wrap(context& ctx, const void* memory, std::uint64_t bytes) noexcept;
 void cpu_upload(context& ctx, const void* rows, const matrix& to) noexcept;
 void cpu_download(context& ctx, const matrix& from, void* rows) noexcept;
+void cpu_embed(context& ctx, const embed_args& args) noexcept;
 
 /// The first byte of row i.
 [[nodiscard]] inline std::byte* cpu_row_bytes(const matrix& m, std::uint64_t i) noexcept {
@@ -27,6 +29,19 @@ void cpu_download(context& ctx, const matrix& from, void* rows) noexcept;
 /// The first byte of a packed weight.
 [[nodiscard]] inline const std::byte* cpu_panels(const packed_matrix& w) noexcept {
   return static_cast<const std::byte*>(w.handle) + w.offset;
+}
+/// The first byte of its scales; null for a format that has none.
+[[nodiscard]] inline const std::byte* cpu_scales(const packed_matrix& w) noexcept {
+  return is_quantized(w.format) ? static_cast<const std::byte*>(w.handle) + w.scales : nullptr;
+}
+
+/// The bytes of row i of a table, and of its scales.
+[[nodiscard]] inline const std::byte* cpu_table_row(const gathered_table& t, std::uint64_t i) noexcept {
+  return static_cast<const std::byte*>(t.handle) + t.offset + i * table_row_bytes(t.format, t.cols).value();
+}
+[[nodiscard]] inline const std::byte* cpu_table_scales(const gathered_table& t, std::uint64_t i) noexcept {
+  if (!is_quantized(t.format)) return nullptr;
+  return static_cast<const std::byte*>(t.handle) + t.scales + i * table_row_scale_bytes(t.cols).value();
 }
 
 /// Key or value row p of head h of a sequence, p counted through its segments.

@@ -64,6 +64,17 @@ struct packed_matrix {
   weight_format format = weight_format::f32;
   std::uint32_t n = 0;
   std::uint32_t k = 0;
+  std::uint64_t scales = 0;  ///< of q8 and q4: bytes behind the handle
+};
+
+/// A matrix [rows, cols] whose rows are gathered, row-major in any format (see packed.hpp), any alignment.
+struct gathered_table {
+  void* handle = nullptr;
+  std::uint64_t offset = 0;
+  weight_format format = weight_format::f32;
+  std::uint32_t rows = 0;
+  std::uint32_t cols = 0;
+  std::uint64_t scales = 0;  ///< of q8 and q4: bytes behind the handle
 };
 
 enum class activation : std::uint8_t {
@@ -147,7 +158,7 @@ struct rotary_append_args {
 
 /// out row i = table row ids[i], widened to f32.
 struct embed_args {
-  matrix table;                        ///< [vocabulary, K]; f32, f16 or bf16; stride a multiple of 64
+  gathered_table table;                ///< [vocabulary, K]
   const std::uint32_t* ids = nullptr;  ///< host memory, T of them, each below table.rows
   matrix out;                          ///< [T, K]
 };

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "ocellus/kernels/lines-inl.h"
 #include "ocellus/kernels/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -33,54 +34,9 @@ struct linear_scratch {
   float weights[tile_panels][k_block][panel_rows];
 };
 
-// How one line of each format becomes vectors of weights. In every format an output's share of a line is 4 bytes.
-// columns: of K in a line. outputs: that a vector of products belongs to.
-
-struct f32_lines {
-  static constexpr std::size_t columns = 1, outputs = lanes;
-};
-
-struct bf16_lines {
-  static constexpr std::size_t columns = 2, outputs = lanes;
-  static HWY_INLINE hn::Vec<u32_tag> bits(const std::byte* w) {
-    return hn::LoadU(u32_tag(), reinterpret_cast<const std::uint32_t*>(w));
-  }
-  static HWY_INLINE f32_vec even(hn::Vec<u32_tag> b) { return hn::BitCast(f32_tag(), hn::ShiftLeft<16>(b)); }
-  static HWY_INLINE f32_vec odd(hn::Vec<u32_tag> b) {
-    return hn::BitCast(f32_tag(), hn::And(b, hn::Set(u32_tag(), 0xffff0000u)));
-  }
-  /// `lanes` outputs of a line: its even column to `to`, the odd one to the row of 16 behind it.
-  static HWY_INLINE void widen(const std::byte* w, float* to) {
-    const auto b = bits(w);
-    store(even(b), to);
-    store(odd(b), to + panel_rows);
-  }
-};
-
-// Conversion keeps the order of a line: neighbouring lanes hold the two columns of one output.
-struct f16_lines {
-  static constexpr std::size_t columns = 2, outputs = lanes / 2;
-  static HWY_INLINE void widen(const std::byte* w, float* to) {
-    const f32_vec v0 = load_f16(w), v1 = load_f16(w + 2 * lanes);
-    store(hn::ConcatEven(f32_tag(), v1, v0), to);
-    store(hn::ConcatOdd(f32_tag(), v1, v0), to + panel_rows);
-  }
-};
-
 /// Adds neighbouring lanes: the sums of v0's pairs, then of v1's.
 HWY_INLINE f32_vec add_pairs(f32_vec v0, f32_vec v1) {
   return hn::Add(hn::ConcatEven(f32_tag(), v1, v0), hn::ConcatOdd(f32_tag(), v1, v0));
-}
-
-/// Widens lines of one panel. to: [lines * columns, 16]
-template <class Lines>
-HWY_NOINLINE void widen_lines(const std::byte* HWY_RESTRICT w, std::size_t lines, float* HWY_RESTRICT to) {
-  for (std::size_t line = 0; line < lines; ++line) {
-    for (std::size_t column = 0; column < panel_rows; column += lanes)
-      Lines::widen(w + column * 4, to + column);
-    w += line_bytes;
-    to += Lines::columns * panel_rows;
-  }
 }
 
 /// Weights to fetch while a tile is computed: `step` bytes on for each of its columns.
@@ -108,11 +64,12 @@ HWY_NOINLINE void linear_tile(const float* HWY_RESTRICT x, std::size_t x_row, co
 }
 
 /// Sums of `rows` rows for up to 4 panels, without bias; meanwhile the beginning of `next`, the panels of another task,
-/// is fetched. x: [rows, k]; out: [rows, 64]
+/// is fetched. x: [rows, k]; scales: those of the panels; out: [rows, 64]
 template <class Lines>
 HWY_NOINLINE void linear_sums(const float* x, std::size_t x_row, std::size_t rows, const std::byte* panels,
-                              const std::byte* next, std::size_t panel_size, std::size_t panel_count,
-                              std::size_t k, float* out, std::size_t out_row, linear_scratch& scratch) {
+                              const std::byte* scales, const std::byte* next, std::size_t panel_size,
+                              std::size_t panel_count, std::size_t k, float* out, std::size_t out_row,
+                              linear_scratch& scratch) {
   const std::size_t full = rows / tile_rows, left = rows % tile_rows;
   const std::size_t row_tiles = full + left / tile_rows_left + left % tile_rows_left;
   const std::size_t tiles = (panel_count * panel_rows + tile_columns - 1) / tile_columns * row_tiles;
@@ -140,7 +97,10 @@ HWY_NOINLINE void linear_sums(const float* x, std::size_t x_row, std::size_t row
           return reinterpret_cast<const float*>(from) + column % panel_rows;
         } else {
           float* widened = scratch.weights[panel % tile_panels][0];
-          if (column % panel_rows == 0) widen_lines<Lines>(from, depth / Lines::columns, widened);
+          if (column % panel_rows == 0) {
+            const std::byte* of_panel = Lines::quantized ? scales + panel * k + k0 : nullptr;
+            widen_panel<Lines>(from, of_panel, depth, widened);
+          }
           return static_cast<const float*>(widened + column % panel_rows);
         }
       };
@@ -245,6 +205,38 @@ HWY_NOINLINE void linear_row(const float* HWY_RESTRICT x, const std::byte* HWY_R
   store_sums<Lines, 0>(total, out);
 }
 
+/// The same for q8 and q4. The products of a group are summed column by column of the line, in four sums, and scaled
+/// together. x: [k]; out: [16]
+template <class Lines>
+HWY_NOINLINE void linear_row_quantized(const float* HWY_RESTRICT x, const std::byte* HWY_RESTRICT w,
+                                       const std::byte* HWY_RESTRICT scales, std::size_t k,
+                                       float* HWY_RESTRICT out) {
+  constexpr std::size_t vectors = panel_rows / lanes, group_lines = quant_group / Lines::columns;
+  f32_vec total[vectors];
+  clear_sums<vectors>(total);
+  for (std::size_t k0 = 0; k0 < k; k0 += quant_group) {
+    for (std::size_t i = 0; i < group_lines; ++i) hwy::Prefetch(w + prefetch_bytes + i * line_bytes);
+    for (std::size_t v = 0; v < vectors; ++v) {
+      const typename Lines::group group(scales + v * lanes * sizeof(f16));
+      f32_vec sum0 = hn::Zero(f32_tag()), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+      for (std::size_t i = 0; i < group_lines; ++i) {
+        group.for_codes(w + i * line_bytes + v * lanes * 4, [&](code_vec codes, std::size_t first) HWY_ATTR {
+          const float* in = x + i * Lines::columns + first;
+          sum0 = hn::MulAdd(splat(in[0]), widen_code<0>(codes), sum0);
+          sum1 = hn::MulAdd(splat(in[1]), widen_code<1>(codes), sum1);
+          sum2 = hn::MulAdd(splat(in[2]), widen_code<2>(codes), sum2);
+          sum3 = hn::MulAdd(splat(in[3]), widen_code<3>(codes), sum3);
+        });
+      }
+      total[v] = hn::MulAdd(hn::Add(hn::Add(sum0, sum1), hn::Add(sum2, sum3)), group.scale, total[v]);
+    }
+    x += quant_group;
+    w += group_lines * line_bytes;
+    scales += panel_rows * sizeof(f16);
+  }
+  for (std::size_t v = 0; v < vectors; ++v) store(total[v], out + v * lanes);
+}
+
 /// Bias, activation and residual of `count` outputs in place; then zeros up to `padded`. Reads of bias and
 /// residual go to the next multiple of 16, which their zero tails allow.
 template <activation Act>
@@ -290,7 +282,7 @@ inline void linear_epilogue(const linear_output& o, std::size_t row, std::size_t
 
 /// How the product of T rows with one weight is cut into tasks.
 struct linear_plan {
-  std::size_t k;           // padded
+  std::size_t k;           // padded; also the bytes of a panel's scales
   std::size_t panel_size;  // bytes
   std::size_t panels;
   std::size_t task_panels;
@@ -324,18 +316,24 @@ HWY_NOINLINE void linear_task(context& ctx, const matrix& x, const linear_output
   const std::size_t row = task / plan.column_tasks * plan.task_rows;
   const std::size_t rows = (std::min)(plan.task_rows, x.rows - row);
   const std::byte* weights = cpu_panels(o.weight) + panel * plan.panel_size;
+  const std::byte* scales = Lines::quantized ? cpu_scales(o.weight) + panel * plan.k : nullptr;
   float* out = cpu_row(o.out, row) + panel * panel_rows;
   if (plan.task_rows == 1) {
     for (std::size_t p = 0; p < panel_count; ++p) {
-      linear_row<Lines>(cpu_row(x, row), weights + p * plan.panel_size, plan.k, out + p * panel_rows);
+      if constexpr (Lines::quantized) {
+        linear_row_quantized<Lines>(cpu_row(x, row), weights + p * plan.panel_size, scales + p * plan.k,
+                                    plan.k, out + p * panel_rows);
+      } else {
+        linear_row<Lines>(cpu_row(x, row), weights + p * plan.panel_size, plan.k, out + p * panel_rows);
+      }
     }
   } else {
     // The panels that this worker will probably take next, if they are whole.
     const std::size_t skip = ctx.workers() * plan.task_panels;
     const std::byte* next =
         panel + skip + panel_count <= plan.panels ? weights + skip * plan.panel_size : weights;
-    linear_sums<Lines>(cpu_row(x, row), x.stride, rows, weights, next, plan.panel_size, panel_count, plan.k,
-                       out, o.out.stride, *static_cast<linear_scratch*>(ctx.scratch(worker)));
+    linear_sums<Lines>(cpu_row(x, row), x.stride, rows, weights, scales, next, plan.panel_size, panel_count,
+                       plan.k, out, o.out.stride, *static_cast<linear_scratch*>(ctx.scratch(worker)));
   }
   linear_epilogue(o, row, rows, panel * panel_rows, (panel + panel_count) * panel_rows);
 }
@@ -360,6 +358,10 @@ void linear(context& ctx, const matrix& x, const linear_output* outputs, std::ui
           return linear_task<f16_lines>(ctx, x, *o, plan, index, worker);
         case weight_format::bf16:
           return linear_task<bf16_lines>(ctx, x, *o, plan, index, worker);
+        case weight_format::q8:
+          return linear_task<q8_lines>(ctx, x, *o, plan, index, worker);
+        case weight_format::q4:
+          return linear_task<q4_lines>(ctx, x, *o, plan, index, worker);
       }
       return;
     }

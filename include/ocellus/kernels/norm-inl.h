@@ -1,5 +1,4 @@
-// Per SIMD target: layer norm, RMS norm, addition, embedding rows, and the per-head norm + RoPE + append to
-// the cache.
+// Per SIMD target: layer norm, RMS norm, addition, and the per-head norm + RoPE + append to the cache.
 #ifndef OCELLUS_KERNELS_NORM_INL_H
 #define OCELLUS_KERNELS_NORM_INL_H
 
@@ -95,29 +94,6 @@ HWY_NOINLINE void add_row(const float* a, const float* b, std::size_t n, float* 
 void add(context& ctx, const matrix& a, const matrix& b, const matrix& out) noexcept {
   for_rows(ctx, a.rows,
            [&](std::uint32_t t) { add_row(cpu_row(a, t), cpu_row(b, t), a.cols, cpu_row(out, t)); });
-}
-
-/// out = row, widened; [n]. The row's stride is a multiple of 64, so whole vectors may be read.
-HWY_NOINLINE void widen_row(dtype type, const std::byte* row, std::size_t n, float* out) {
-  for (std::size_t i = 0; i < n; i += lanes) {
-    switch (type) {
-      case dtype::f16:
-        store(load_f16(row + 2 * i), out + i);
-        break;
-      case dtype::bf16:
-        store(load_bf16(row + 2 * i), out + i);
-        break;
-      default:
-        store(load(reinterpret_cast<const float*>(row + 4 * i)), out + i);
-    }
-  }
-  zero_fill(out, n, round_up<std::size_t>(n, column_pad));
-}
-
-void embed(context& ctx, const embed_args& args) noexcept {
-  for_rows(ctx, args.out.rows, [&](std::uint32_t t) {
-    widen_row(args.table.type, cpu_row_bytes(args.table, args.ids[t]), args.out.cols, cpu_row(args.out, t));
-  });
 }
 
 /// Layer norm of one head (when there are weights), then the rotation of its first `rotary` values in halves.

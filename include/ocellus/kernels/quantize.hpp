@@ -17,20 +17,8 @@
 //
 // Dividing by 64 keeps scales near the largest weight of their group, far from where f16 loses precision.
 //
-// A packed matrix has codes in the panels of packed.hpp, and scales in a tensor of their own:
-//
-//   q8      i8 [N/16][K/4][16][4]  one line holds four columns of 16 rows
-//   q4      u8 [N/16][K/8][16][4]  one line holds two lines of q8: the first in the low, the second in the high 4 bits
-//   scales  f16 [N/16][K/32][16]
-//
-// with N = round_up(n, 16), K = round_up(k, 64). A gathered matrix (the token embedding) is row-major:
-//
-//   q8      i8 [n][K]
-//   q4      u8 [n][K/2]            column 2i in the low, column 2i + 1 in the high 4 bits of byte i
-//   scales  f16 [n][K/32]
-//
-// Rows beyond n and groups beyond k have scale 0. In q4 the columns from k to the end of its group are not exactly 0;
-// what they are multiplied with is.
+// Where codes and scales of a packed matrix or a table stand is written in packed.hpp. Rows beyond n and groups beyond k
+// have scale 0. In q4 the columns from k to the end of its group are not exactly 0; what they are multiplied with is.
 #ifndef OCELLUS_KERNELS_QUANTIZE_HPP
 #define OCELLUS_KERNELS_QUANTIZE_HPP
 
@@ -40,8 +28,7 @@
 
 namespace ocellus::inline OCELLUS_ABI {
 
-inline constexpr std::uint32_t quant_group = 32;  ///< columns that share a scale
-inline constexpr float quant_unit = 0x1p-6f;      ///< weight = scale * code * quant_unit
+inline constexpr float quant_unit = 0x1p-6f;  ///< weight = scale * code * quant_unit
 /// Weights beyond this are refused: the scale of their group might not fit in an f16.
 inline constexpr float quant_largest = 32768.0f;
 inline constexpr std::int32_t q8_largest_code = 127;
@@ -64,38 +51,30 @@ inline constexpr std::int8_t q4_levels[16] = {-45, -33, -26, -20, -15, -10, -6, 
   return to_f32(scale) * static_cast<float>(q4_levels[bits & 15] + q4_offset(scale)) * quant_unit;
 }
 
-/// Bytes of one panel's codes, and of its scales, for a matrix with k columns.
-[[nodiscard]] checked q8_panel_bytes(std::uint32_t k) noexcept;
-[[nodiscard]] checked q4_panel_bytes(std::uint32_t k) noexcept;
-[[nodiscard]] checked scale_panel_bytes(std::uint32_t k) noexcept;
-
 // Quantization. The same search for every matrix: each group gets the scale (and in q4 the offset) with the least sum of
 // squared errors among a fixed set of tries, and each weight the nearest code. It depends on the group alone. The same
 // build gives the same bits; builds that fuse multiplications with additions may decide a near tie the other way.
 // False, with the output half written, if a weight is NaN, infinite or beyond quant_largest.
 
-/// Up to 16 rows into one panel. rows: [count, k], row i at rows + i * stride. panel: q8_panel_bytes(k), scales:
-/// scale_panel_bytes(k) bytes, any alignment.
+/// Up to 16 rows into one panel. rows: [count, k], row i at rows + i * stride. panel, scales: as of pack_panel.
 [[nodiscard]] bool quantize_panel_q8(const float* rows, std::size_t stride, std::uint32_t count,
                                      std::uint32_t k, std::byte* panel, std::byte* scales) noexcept;
-/// As above; panel: q4_panel_bytes(k) bytes.
 [[nodiscard]] bool quantize_panel_q4(const float* rows, std::size_t stride, std::uint32_t count,
                                      std::uint32_t k, std::byte* panel, std::byte* scales) noexcept;
 
-/// One row of a gathered matrix. row: [k]. codes: K bytes, scales: K/32 f16, K = round_up(k, 64), any alignment.
+/// One row of a table. row: [k]. codes, scales: as of pack_row.
 [[nodiscard]] bool quantize_row_q8(const float* row, std::uint32_t k, std::byte* codes,
                                    std::byte* scales) noexcept;
-/// As above; codes: K/2 bytes.
 [[nodiscard]] bool quantize_row_q4(const float* row, std::uint32_t k, std::byte* codes,
                                    std::byte* scales) noexcept;
 
-/// Element (row, column) of a packed matrix with k columns: for the reference, for tests and for looking at files.
+/// Element (row, column) of a packed matrix with k columns.
 [[nodiscard]] float q8_at(const std::byte* packed, const std::byte* scales, std::uint32_t k,
                           std::uint32_t row, std::uint32_t column) noexcept;
 [[nodiscard]] float q4_at(const std::byte* packed, const std::byte* scales, std::uint32_t k,
                           std::uint32_t row, std::uint32_t column) noexcept;
 
-/// A row of a gathered matrix. row: [k].
+/// A row of a table. row: [k]
 void dequantize_row_q8(const std::byte* codes, const std::byte* scales, std::uint32_t k, float* row) noexcept;
 void dequantize_row_q4(const std::byte* codes, const std::byte* scales, std::uint32_t k, float* row) noexcept;
 

@@ -17,7 +17,6 @@ void reference_rms_norm(context& ctx, const rms_norm_args& args) noexcept;
 void reference_add(context& ctx, const matrix& a, const matrix& b, const matrix& out) noexcept;
 void reference_attention(context& ctx, const attention_args& args) noexcept;
 void reference_rotary_append(context& ctx, const rotary_append_args& args) noexcept;
-void reference_embed(context& ctx, const embed_args& args) noexcept;
 
 }  // namespace detail
 }  // namespace ocellus::inline OCELLUS_ABI

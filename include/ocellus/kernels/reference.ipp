@@ -46,8 +46,8 @@ void reference_linear(context& ctx, const matrix& x, const linear_output* output
       for (std::uint32_t n = first; n < (std::min)(first + block, w.n); ++n) {
         double sum = 0;
         for (std::uint32_t k = 0; k < w.k; ++k) {
-          sum +=
-              static_cast<double>(in[k]) * static_cast<double>(packed_at(w.format, cpu_panels(w), w.k, n, k));
+          const float weight = packed_at(w.format, cpu_panels(w), cpu_scales(w), w.k, n, k);
+          sum += static_cast<double>(in[k]) * static_cast<double>(weight);
         }
         if (bias != nullptr) sum += static_cast<double>(bias[n]);
         sum = reference_activation(o->act, sum);
@@ -200,32 +200,6 @@ void reference_rotary_append(context& ctx, const rotary_append_args& args) noexc
   }
 }
 
-void reference_embed(context& ctx, const embed_args& args) noexcept {
-  ctx.parallel(args.out.rows, [&](std::uint32_t t, std::uint32_t) {
-    const std::byte* row = cpu_row_bytes(args.table, args.ids[t]);  // [K]
-    float* out = cpu_row(args.out, t);                              // [K]
-    for (std::uint32_t k = 0; k < args.out.cols; ++k) {
-      switch (args.table.type) {
-        case dtype::f16: {
-          f16 v;
-          std::memcpy(&v, row + k * sizeof v, sizeof v);
-          out[k] = to_f32(v);
-          break;
-        }
-        case dtype::bf16: {
-          bf16 v;
-          std::memcpy(&v, row + k * sizeof v, sizeof v);
-          out[k] = to_f32(v);
-          break;
-        }
-        default:
-          std::memcpy(&out[k], row + k * sizeof(float), sizeof(float));
-      }
-    }
-    reference_zero_tail(args.out, t);
-  });
-}
-
 inline constexpr kernels reference_table = {
     "reference",
     0,
@@ -240,7 +214,7 @@ inline constexpr kernels reference_table = {
     reference_add,
     reference_attention,
     reference_rotary_append,
-    reference_embed,
+    cpu_embed,
 };
 
 }  // namespace detail

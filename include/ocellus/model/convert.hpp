@@ -2,17 +2,11 @@
 #ifndef OCELLUS_MODEL_CONVERT_HPP
 #define OCELLUS_MODEL_CONVERT_HPP
 
-#include "ocellus/host.hpp"
-#include "ocellus/kernels/packed.hpp"
-#include "ocellus/model/config.hpp"
+#include <optional>
+
+#include "ocellus/model/model_writer.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
-
-/// Called now and then while the model file is written.
-struct progress_hooks {
-  void* context = nullptr;
-  void (*report)(void* context, std::uint64_t bytes_done, std::uint64_t bytes_total) = nullptr;
-};
 
 /// Paths are UTF-8. `phi` and `output` are needed; `vit` and `qformer` come together and give the model its picture side;
 /// `stage` needs both. Views must stay valid during the call.
@@ -25,11 +19,13 @@ struct convert_options {
   std::uint32_t image_size =
       0;                     ///< pixels, a multiple of the patch size; 0: that of the ViT's position table
   float lora_alpha = 16.0f;  ///< LoRA's weights are scaled by lora_alpha / rank
-  weight_format format = weight_format::bf16;
+  weight_format format =
+      weight_format::bf16;  ///< of the matrices; q4 leaves lm_head at q8, see choose_format
+  std::optional<weight_format> vision_format;  ///< of the picture side, if it is to be another
   std::string_view
       template_name;  ///< of prompt_templates(); empty: "inst" for a stage file at 448 pixels, "alignment"
                       ///< for one at another size, "caption" without stage file
-  progress_hooks progress;
+  progress_hooks progress;  ///< while the file is written
 };
 
 /// What a line of the report is about.
@@ -76,7 +72,7 @@ class convert_report {
   }
 
   model_config config;
-  std::uint64_t bytes = 0;  ///< of all tensors written
+  model_file_size file;  ///< what was written
 
  private:
   struct entry {
@@ -89,8 +85,8 @@ class convert_report {
 
 /// Reads the checkpoints, checks that every tensor of the model is there with its shape and that every tensor of the files
 /// is used or known to be surplus, merges LoRA, resizes the position table, packs and writes. Files are mapped; beside
-/// them it needs one panel of 16 rows and the LoRA factors of one matrix in f32. A stop asked for by the host, or any
-/// error, leaves an existing output untouched.
+/// them it needs some panels, the scales and the LoRA factors of one matrix. The host's workers pack; the bytes do not
+/// depend on their number. A stop asked for by the host, or any error, leaves an existing output untouched.
 /// Choices are also logged. Errors: invalid_argument, output_is_input, template_unknown, cancelled, tensor_missing,
 /// tensor_shape, tensor_unknown, weight_range, config_*, and those of checkpoint, parse_phi_config,
 /// read_tokenizer_folder and output_file.

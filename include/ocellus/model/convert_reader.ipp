@@ -20,14 +20,15 @@ namespace detail {
 
 }  // namespace detail
 
-result<void> weight_reader::begin(const weight_source& source) noexcept {
+result<void> weight_reader::begin(const weight_source& source, std::uint32_t workers) noexcept {
   source_ = &source;
   std::size_t factors = 0, rank = 0;
   for (std::uint32_t i = 0; i < source.lora_count; ++i) {
     factors += std::size_t{source.loras[i].rank} * source.k;
     rank = (std::max)(rank, std::size_t{source.loras[i].rank});
   }
-  if (!factors_.resize(factors) || !row_.resize(2 * std::size_t{source.k} + rank))
+  worker_scratch_ = 2 * std::size_t{source.k} + rank;
+  if (!factors_.resize(factors) || !scratch_.resize(workers * worker_scratch_))
     return no_memory("one matrix of the conversion");
   std::size_t at = 0;
   for (std::uint32_t i = 0; i < source.lora_count; ++i) {
@@ -38,9 +39,10 @@ result<void> weight_reader::begin(const weight_source& source) noexcept {
   return {};
 }
 
-void weight_reader::read_row(std::uint32_t i, std::span<float> out) noexcept {
+void weight_reader::read_row(std::uint32_t i, std::uint32_t worker, std::span<float> out) noexcept {
   const weight_source& s = *source_;
-  if (s.grid != 0) return read_position(i, out);
+  const std::span<float> scratch = scratch_.span().subspan(worker * worker_scratch_, worker_scratch_);
+  if (s.grid != 0) return read_position(i, scratch, out);
   std::uint32_t row = i;
   const weight_part* part = s.parts;
   while (row >= part->rows) row -= part++->rows;
@@ -51,12 +53,12 @@ void weight_reader::read_row(std::uint32_t i, std::span<float> out) noexcept {
     from_.read(*part->tensor, std::uint64_t{row} * s.k, out);
   }
 
-  const std::span<float> change = row_.span().first(s.k);
+  const std::span<float> change = scratch.first(s.k);
   const float* a = factors_.data();
   for (std::uint32_t l = 0; l < s.lora_count; a += std::size_t{s.loras[l].rank} * s.k, ++l) {
     const weight_lora& lora = s.loras[l];
     if (i < lora.first || i - lora.first >= lora.rows) continue;
-    const std::span<float> b = row_.span().subspan(2 * std::size_t{s.k}, lora.rank);
+    const std::span<float> b = scratch.subspan(2 * std::size_t{s.k}, lora.rank);
     const std::uint32_t b_row =
         lora.order == row_order::by_heads ? detail::row_by_heads(i, s.n, s.heads) : i - lora.first;
     from_.read(*lora.b, std::uint64_t{b_row} * lora.rank, b);
@@ -72,7 +74,8 @@ void weight_reader::read_row(std::uint32_t i, std::span<float> out) noexcept {
 }
 
 /// Row 0 is the class token's; the others are a picture of positions, resized by 4 x 4 taps, along x first.
-void weight_reader::read_position(std::uint32_t i, std::span<float> out) noexcept {
+void weight_reader::read_position(std::uint32_t i, std::span<float> scratch,
+                                  std::span<float> out) const noexcept {
   const weight_source& s = *source_;
   const checkpoint_tensor& table = *s.parts[0].tensor;
   if (i == 0) return from_.read(table, 0, out);
@@ -80,7 +83,7 @@ void weight_reader::read_position(std::uint32_t i, std::span<float> out) noexcep
   while (grid * grid + 1 < s.n) ++grid;
   const cubic_taps y = cubic_taps_at((i - 1) / grid, s.grid, grid);
   const cubic_taps x = cubic_taps_at((i - 1) % grid, s.grid, grid);
-  const std::span<float> value = row_.span().first(s.k), along = row_.span().subspan(s.k, s.k);
+  const std::span<float> value = scratch.first(s.k), along = scratch.subspan(s.k, s.k);
   std::fill(out.begin(), out.end(), 0.0f);
   for (int dy = 0; dy < 4; ++dy) {
     std::fill(along.begin(), along.end(), 0.0f);

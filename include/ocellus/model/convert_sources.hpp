@@ -43,8 +43,6 @@ struct weight_source {
   weight_lora loras[5];  // of both fused forms and of q, k, v alone
 };
 
-enum class weight_shape : std::uint8_t { matrix, rows, vector };
-
 /// Finds the sources of a weight by its name in the model file (see weights_visit.hpp).
 class weight_finder {
  public:
@@ -53,8 +51,7 @@ class weight_finder {
       : from_(from), config_(config), lora_alpha_(lora_alpha), report_(report) {}
 
   /// Marks the tensors as used. Errors: tensor_missing, tensor_shape, each with the names in the checkpoint; zip_crc.
-  [[nodiscard]] result<weight_source> find(std::string_view name, weight_shape what, std::uint32_t n,
-                                           std::uint32_t k) noexcept;
+  [[nodiscard]] result<weight_source> find(const planned_weight& wanted) noexcept;
 
  private:
   struct request;  // one call of find
@@ -80,24 +77,25 @@ class weight_finder {
   bool layout_told_ = false;
 };
 
-/// Reads rows of a weight as f32, LoRA added. Keeps the LoRA factors of one weight at a time.
+/// Reads rows of a weight as f32, LoRA added, several workers at once. Keeps the LoRA factors of one weight at a time.
 class weight_reader {
  public:
   weight_reader(const checkpoint& from, const memory_hooks& memory) noexcept
-      : from_(from), factors_(memory), row_(memory) {}
+      : from_(from), factors_(memory), scratch_(memory) {}
 
-  /// Turns to a weight, which must stay alive. Errors: out_of_memory.
-  [[nodiscard]] result<void> begin(const weight_source& source) noexcept;
+  /// Turns to a weight, which must stay alive, for so many workers. Errors: out_of_memory.
+  [[nodiscard]] result<void> begin(const weight_source& source, std::uint32_t workers) noexcept;
   /// Row i of it. out: [k].
-  void read_row(std::uint32_t i, std::span<float> out) noexcept;
+  void read_row(std::uint32_t i, std::uint32_t worker, std::span<float> out) noexcept;
 
  private:
-  void read_position(std::uint32_t i, std::span<float> out) noexcept;
+  void read_position(std::uint32_t i, std::span<float> scratch, std::span<float> out) const noexcept;
 
   const checkpoint& from_;
   const weight_source* source_ = nullptr;
   array<float> factors_;  // A of all LoRAs, one behind the other
-  array<float> row_;      // scratch: two rows of k values, then one of the largest rank
+  array<float> scratch_;  // of each worker: two rows of k values, then one of the largest rank
+  std::size_t worker_scratch_ = 0;
 };
 
 }  // namespace ocellus::inline OCELLUS_ABI

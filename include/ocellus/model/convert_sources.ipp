@@ -94,7 +94,7 @@ struct weight_name {
 struct weight_finder::request {
   std::string_view name;
   detail::weight_name parsed;
-  weight_shape what;
+  weight_kind what;
   weight_source source;
   bool renamed = false;
   bool defaulted = false;
@@ -102,11 +102,12 @@ struct weight_finder::request {
   /// The shape that a tensor of so many rows must have.
   [[nodiscard]] shape expected(std::uint32_t rows, std::uint32_t patch_size) const noexcept {
     switch (what) {
-      case weight_shape::vector:
+      case weight_kind::vector:
         return {rows};
-      case weight_shape::rows:
+      case weight_kind::rows:
         return {1, rows, source.k};
-      case weight_shape::matrix:
+      case weight_kind::matrix:
+      case weight_kind::table:
         break;
     }
     if (name == "vision.patch.weight") return {rows, 3, patch_size, patch_size};
@@ -114,11 +115,12 @@ struct weight_finder::request {
   }
 };
 
-result<weight_source> weight_finder::find(std::string_view name, weight_shape what, std::uint32_t n,
-                                          std::uint32_t k) noexcept {
-  request r{name, detail::weight_name(name), what, {}};
+result<weight_source> weight_finder::find(const planned_weight& wanted) noexcept {
+  const std::string_view name = wanted.name.view();
+  const std::uint32_t n = wanted.n;
+  request r{name, detail::weight_name(name), wanted.kind, {}};
   r.source.n = n;
-  r.source.k = k;
+  r.source.k = wanted.k;
   const std::string_view pattern = r.parsed.pattern.view();
   const std::string_view suffix = r.parsed.suffix;
   if (pattern == "vision.positions") {
@@ -145,7 +147,7 @@ result<weight_source> weight_finder::find(std::string_view name, weight_shape wh
         continue;
       }
       OCELLUS_TRY(add_tensor(r, tensor.view(), n / count, row_order::as_is));
-      if (what == weight_shape::matrix && pattern.starts_with("phi.")) {
+      if (wanted.kind == weight_kind::matrix && pattern.starts_with("phi.")) {
         OCELLUS_TRY(add_lora(r, tensor.view(), n / count * i, n / count, row_order::as_is));
       }
     }

@@ -78,23 +78,37 @@ struct weight_binder {
     }
     return format;
   }
-  [[nodiscard]] std::uint64_t offset_of(const tensor_info& t) noexcept {
-    const auto offset = static_cast<std::uint64_t>(t.bytes.data() - state.source.bytes().data());
+  [[nodiscard]] std::uint64_t offset_of(const tensor_info& t) const noexcept {
+    return static_cast<std::uint64_t>(t.bytes.data() - state.source.bytes().data());
+  }
+  /// The same of a matrix, and whether it starts at a line.
+  [[nodiscard]] std::uint64_t matrix_offset_of(const tensor_info& t) noexcept {
     if ((reinterpret_cast<std::uintptr_t>(t.bytes.data()) & (line_bytes - 1)) != 0) state.aligned = false;
-    return offset;
+    return offset_of(t);
+  }
+
+  /// The scales of a matrix that has some: their offset.
+  [[nodiscard]] result<std::uint64_t> scales_of(std::string_view name, weight_format format,
+                                                const shape& dims) noexcept {
+    if (!is_quantized(format)) return std::uint64_t{0};
+    OCELLUS_ASSIGN(const tensor_info* t, take((tensor_name(name) / "scales").view(), dtype::f16, dims));
+    return offset_of(*t);
   }
 
   result<void> matrix_of(std::string_view name, packed_matrix& m, std::uint32_t n, std::uint32_t k) noexcept {
     OCELLUS_ASSIGN(const weight_format format, format_of(name, n, k));
     OCELLUS_ASSIGN(const tensor_info* t, take(name, dtype_of_format(format), packed_shape(format, n, k)));
-    m = {state.file.handle, offset_of(*t), format, n, k};
+    m = {state.file.handle, matrix_offset_of(*t), format, n, k};
+    OCELLUS_ASSIGN(m.scales, scales_of(name, format, packed_scale_shape(n, k)));
     return {};
   }
-  result<void> table_of(std::string_view name, matrix& m, std::uint32_t rows, std::uint32_t cols) noexcept {
+  result<void> table_of(std::string_view name, gathered_table& m, std::uint32_t rows,
+                        std::uint32_t cols) noexcept {
     OCELLUS_ASSIGN(const weight_format format, format_of(name, rows, cols));
-    const std::uint64_t stride = round_up<std::uint64_t>(cols, column_pad);
-    OCELLUS_ASSIGN(const tensor_info* t, take(name, dtype_of_format(format), {rows, stride}));
-    m = {state.file.handle, offset_of(*t), t->type, rows, cols, stride};
+    OCELLUS_ASSIGN(const tensor_info* t,
+                   take(name, dtype_of_format(format), table_shape(format, rows, cols)));
+    m = {state.file.handle, matrix_offset_of(*t), format, rows, cols};
+    OCELLUS_ASSIGN(m.scales, scales_of(name, format, table_scale_shape(rows, cols)));
     return {};
   }
   result<void> rows_of(std::string_view name, matrix& m, std::uint32_t rows, std::uint32_t cols) noexcept {

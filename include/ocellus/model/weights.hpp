@@ -64,7 +64,7 @@ struct phi_layer_weights {
 };
 
 struct phi_weights {
-  matrix embedding;  ///< [vocabulary, W], gathered row by row
+  gathered_table embedding;  ///< [vocabulary, W]
   array<phi_layer_weights> layers;
   norm_weights norm;
   linear_weights head;  ///< [vocabulary, W]
@@ -110,7 +110,7 @@ class tensor_name {
 
 /// Visits every weight of a model in a fixed order. The visitor has, each returning result<void>:
 ///   matrix_of(name, packed_matrix&, n, k)         a packed matrix
-///   table_of(name, matrix&, rows, cols)           rows that are gathered: the token embedding, in the matrices' format
+///   table_of(name, gathered_table&, rows, cols)   rows that are gathered: the token embedding
 ///   rows_of(name, matrix&, rows, cols)            f32 rows: position table, queries, class token
 ///   vector_of(name, matrix&, size)                f32
 /// The arrays of blocks and layers are sized here; the error is the visitor's first, or out_of_memory.

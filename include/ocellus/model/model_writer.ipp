@@ -1,0 +1,267 @@
+// model_writer: the order of a model file is matrices, each followed by its scales; tables and theirs; f32 rows and
+// vectors; the tokenizer. What precedes a matrix is a multiple of 64 bytes, so that all of them are aligned.
+#ifndef OCELLUS_MODEL_MODEL_WRITER_IPP
+#define OCELLUS_MODEL_MODEL_WRITER_IPP
+
+#include <algorithm>
+#include <cmath>
+
+#include "ocellus/io/json_writer.hpp"
+#include "ocellus/model/model.hpp"
+#include "ocellus/model/model_writer.hpp"
+
+namespace ocellus::inline OCELLUS_ABI {
+namespace detail {
+
+/// Kinds of weights in the order of the file.
+inline constexpr weight_kind file_order[] = {weight_kind::matrix, weight_kind::table, weight_kind::rows,
+                                             weight_kind::vector};
+
+/// A weight is packed in units of so many rows; a vector's rows are single values.
+[[nodiscard]] inline std::uint32_t unit_rows(const planned_weight& w) noexcept {
+  constexpr std::uint32_t vector_piece = 4096;
+  return w.kind == weight_kind::vector ? vector_piece : panel_rows;
+}
+/// Bytes of a unit of `count` rows. Only matrices are padded to whole panels.
+[[nodiscard]] inline checked unit_bytes(const planned_weight& w, std::uint32_t count) noexcept {
+  switch (w.kind) {
+    case weight_kind::matrix:
+      return panel_bytes(w.format, w.k);
+    case weight_kind::table:
+      return table_row_bytes(w.format, w.k) * count;
+    case weight_kind::rows:
+    case weight_kind::vector:
+      break;
+  }
+  return checked(w.k) * count * sizeof(float);
+}
+[[nodiscard]] inline checked unit_scale_bytes(const planned_weight& w, std::uint32_t count) noexcept {
+  if (!is_quantized(w.format)) return 0;
+  return w.kind == weight_kind::matrix ? panel_scale_bytes(w.k) : table_row_scale_bytes(w.k) * count;
+}
+
+/// Packs `count` rows. values: [count, k]. False if one of them cannot be packed.
+[[nodiscard]] inline bool pack_unit(const planned_weight& w, std::span<const float> values,
+                                    std::uint32_t count, std::byte* to, std::byte* scales) noexcept {
+  switch (w.kind) {
+    case weight_kind::matrix:
+      return pack_panel(w.format, values.data(), w.k, count, w.k, to, scales);
+    case weight_kind::table:
+      for (std::uint32_t row = 0; row < count; ++row) {
+        if (!pack_row(w.format, values.data() + std::size_t{row} * w.k, w.k, to, scales)) return false;
+        to += table_row_bytes(w.format, w.k).value();
+        if (scales != nullptr) scales += table_row_scale_bytes(w.k).value();
+      }
+      return true;
+    case weight_kind::rows:
+    case weight_kind::vector:
+      break;
+  }
+  std::memcpy(to, values.data(), values.size_bytes());
+  return std::all_of(values.begin(), values.end(), [](float v) noexcept { return std::isfinite(v); });
+}
+
+/// Visitor of visit_weights: makes the list.
+struct weight_lister {
+  array<planned_weight>& plan;
+  weight_format format;
+  weight_format vision_format;
+
+  [[nodiscard]] result<void> add(std::string_view name, weight_kind kind, std::uint32_t n,
+                                 std::uint32_t k) noexcept {
+    const bool large = kind == weight_kind::matrix || kind == weight_kind::table;
+    const weight_format chosen = large ? choose_format(name, format, vision_format) : weight_format::f32;
+    if (!plan.push_back({tensor_name(name), kind, chosen, n, k})) return no_memory("the list of weights");
+    return {};
+  }
+  result<void> matrix_of(std::string_view name, packed_matrix&, std::uint32_t n, std::uint32_t k) noexcept {
+    return add(name, weight_kind::matrix, n, k);
+  }
+  result<void> table_of(std::string_view name, gathered_table&, std::uint32_t n, std::uint32_t k) noexcept {
+    return add(name, weight_kind::table, n, k);
+  }
+  result<void> rows_of(std::string_view name, matrix&, std::uint32_t n, std::uint32_t k) noexcept {
+    return add(name, weight_kind::rows, n, k);
+  }
+  result<void> vector_of(std::string_view name, matrix&, std::uint32_t size) noexcept {
+    return add(name, weight_kind::vector, size, 1);
+  }
+};
+
+}  // namespace detail
+
+weight_format choose_format(std::string_view name, weight_format format,
+                            weight_format vision_format) noexcept {
+  if (name == "phi.head.weight" && format == weight_format::q4) return weight_format::q8;
+  return name.starts_with("phi.") ? format : vision_format;
+}
+
+result<void> model_writer::plan(const model_config& config, weight_format format,
+                                weight_format vision_format) noexcept {
+  plan_.clear();
+  detail::weight_lister lister{plan_, format, vision_format};
+  model_weights unused;
+  return visit_weights(config, unused, lister);
+}
+
+// -- announcing
+
+result<void> model_writer::announce_weight(const planned_weight& w) noexcept {
+  const std::uint64_t before = writer_.data_bytes();
+  switch (w.kind) {
+    case weight_kind::rows:
+      return writer_.add(w.name.view(), dtype::f32, {w.n, w.k});
+    case weight_kind::vector:
+      return writer_.add(w.name.view(), dtype::f32, {w.n});
+    case weight_kind::matrix:
+      OCELLUS_TRY(writer_.add(w.name.view(), dtype_of_format(w.format), packed_shape(w.format, w.n, w.k)));
+      break;
+    case weight_kind::table:
+      OCELLUS_TRY(writer_.add(w.name.view(), dtype_of_format(w.format), table_shape(w.format, w.n, w.k)));
+      break;
+  }
+  if (is_quantized(w.format)) {
+    const shape scales =
+        w.kind == weight_kind::matrix ? packed_scale_shape(w.n, w.k) : table_scale_shape(w.n, w.k);
+    OCELLUS_TRY(writer_.add((w.name / "scales").view(), dtype::f16, scales));
+  }
+  size_.matrix_weights += std::uint64_t{w.n} * w.k;
+  size_.matrix_bytes += writer_.data_bytes() - before;
+  return {};
+}
+
+result<void> model_writer::announce_metadata(const model_parts& parts) noexcept {
+  const memory_hooks& memory = ctx_.hooks().memory;
+  OCELLUS_ASSIGN(const text config, to_json(parts.config, memory));
+  json_writer matrices(memory);
+  matrices.begin_object();
+  for (const planned_weight& w : plan_) {
+    if (w.kind != weight_kind::matrix && w.kind != weight_kind::table) continue;
+    matrices.key(w.name.view()).begin_object();
+    matrices.key("format").string(name_of(w.format));
+    matrices.key("n").integer(w.n).key("k").integer(w.k).end_object();
+  }
+  OCELLUS_ASSIGN(const text table, matrices.end_object().finish());
+  json_writer stops(memory);
+  stops.begin_array();
+  for (std::string_view stop : parts.stops) stops.string(stop);
+  OCELLUS_ASSIGN(const text stop_list, stops.end_array().finish());
+  OCELLUS_TRY(writer_.add_metadata("ocellus.format", model::format_version));
+  OCELLUS_TRY(writer_.add_metadata("ocellus.config", config.view()));
+  OCELLUS_TRY(writer_.add_metadata("ocellus.matrices", table.view()));
+  OCELLUS_TRY(writer_.add_metadata("ocellus.template", parts.template_name));
+  OCELLUS_TRY(writer_.add_metadata("ocellus.stops", stop_list.view()));
+  return writer_.add_metadata("ocellus.origin", parts.origin);
+}
+
+result<void> model_writer::announce(const model_parts& parts) noexcept {
+  for (const weight_kind kind : detail::file_order) {
+    for (const planned_weight& w : plan_) {
+      if (w.kind == kind) OCELLUS_TRY(announce_weight(w));
+    }
+  }
+  if (parts.words != nullptr) {
+    const tokenizer_data data = parts.words->data();
+    OCELLUS_TRY(writer_.add("tokenizer.offsets", dtype::u32, {data.offsets.size() / 4}));
+    OCELLUS_TRY(writer_.add("tokenizer.merges", dtype::u32, {data.merges.size() / 8, 2}));
+    OCELLUS_TRY(writer_.add("tokenizer.added", dtype::u32, {data.added.size() / 8, 2}));
+    OCELLUS_TRY(writer_.add("tokenizer.special", dtype::u32, {data.special.size() / 4}));
+    OCELLUS_TRY(writer_.add("tokenizer.bytes", dtype::u8, {data.bytes.size()}));
+  }
+  return announce_metadata(parts);
+}
+
+// -- writing
+
+result<void> model_writer::write(const byte_sink& sink, const model_parts& parts, const row_source& rows,
+                                 const progress_hooks& progress) noexcept {
+  OCELLUS_TRY(announce(parts));
+  size_.bytes = writer_.data_bytes();
+  OCELLUS_TRY(writer_.begin(sink));
+  for (const weight_kind kind : detail::file_order) {
+    for (std::size_t i = 0; i < plan_.size(); ++i) {
+      if (plan_[i].kind != kind) continue;
+      OCELLUS_TRY(rows.begin(rows.context, i));
+      OCELLUS_TRY(write_weight(plan_[i], rows, progress));
+    }
+  }
+  if (parts.words != nullptr) {
+    const tokenizer_data data = parts.words->data();
+    for (std::span<const std::byte> part :
+         {data.offsets, data.merges, data.added, data.special, data.bytes}) {
+      OCELLUS_TRY(put(part, progress));
+    }
+  }
+  return writer_.finish();
+}
+
+result<void> model_writer::put(std::span<const std::byte> bytes, const progress_hooks& progress) noexcept {
+  if (bytes.empty()) return {};
+  if (ctx_.stopped()) return error(error_code::cancelled, "writing the model was stopped");
+  OCELLUS_TRY(writer_.write(bytes));
+  written_ += bytes.size();
+  if (progress.report != nullptr) progress.report(progress.context, written_, writer_.data_bytes());
+  return {};
+}
+
+/// Runs of units are packed side by side, then written in order.
+result<void> model_writer::write_weight(const planned_weight& w, const row_source& rows,
+                                        const progress_hooks& progress) noexcept {
+  constexpr std::uint64_t run_bytes = 2u << 20;
+  const std::uint32_t step = detail::unit_rows(w), units = (w.n + step - 1) / step, workers = ctx_.workers();
+  const std::uint64_t unit = detail::unit_bytes(w, step).value();
+  const std::uint64_t unit_scales = detail::unit_scale_bytes(w, step).value();
+  const auto run = static_cast<std::uint32_t>(
+      (std::min)(std::uint64_t{units}, (std::max)(run_bytes / unit, std::uint64_t{2} * workers)));
+  const std::size_t unit_values = std::size_t{step} * w.k;
+  if (!values_.resize(workers * unit_values) || !packed_.resize(run * unit) ||
+      !scales_.resize(units * unit_scales)) {
+    return no_memory("some panels of a matrix");
+  }
+  std::uint64_t scale_bytes = 0;
+  for (std::uint32_t first = 0; first < units; first += run) {
+    const std::uint32_t count = (std::min)(run, units - first);
+    constexpr std::uint32_t none = 0xffffffffu;
+    std::atomic<std::uint32_t> bad{none};  // the first unit that cannot be packed
+    ctx_.parallel(count, [&](std::uint32_t task, std::uint32_t worker) {
+      const std::uint32_t row = (first + task) * step, height = (std::min)(step, w.n - row);
+      const std::span<float> values = values_.span().subspan(worker * unit_values, std::size_t{height} * w.k);
+      for (std::uint32_t i = 0; i < height; ++i) {
+        rows.read(rows.context, row + i, worker, values.subspan(std::size_t{i} * w.k, w.k));
+      }
+      std::byte* scales = unit_scales == 0 ? nullptr : scales_.data() + (first + task) * unit_scales;
+      if (detail::pack_unit(w, values, height, packed_.data() + task * unit, scales)) return;
+      std::uint32_t known = bad.load(std::memory_order_relaxed);
+      while (first + task < known && !bad.compare_exchange_weak(known, first + task)) {
+      }
+    });
+    if (ctx_.stopped()) return error(error_code::cancelled, "writing the model was stopped");
+    if (const std::uint32_t at = bad.load() * step; bad.load() != none) {
+      return cannot_pack(w, at, (std::min)(step, w.n - at), rows);
+    }
+    const std::uint32_t height = (std::min)(count * step, w.n - first * step);
+    const std::uint64_t last = detail::unit_bytes(w, height - (count - 1) * step).value();
+    OCELLUS_TRY(put(packed_.span().first((count - 1) * unit + last), progress));
+    scale_bytes +=
+        (count - 1) * unit_scales + detail::unit_scale_bytes(w, height - (count - 1) * step).value();
+  }
+  return put(scales_.span().first(scale_bytes), progress);
+}
+
+/// Reads rows again to say what is wrong with them.
+error model_writer::cannot_pack(const planned_weight& w, std::uint32_t first, std::uint32_t count,
+                                const row_source& rows) noexcept {
+  bool finite = true;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const std::span<float> values = values_.span().first(w.k);
+    rows.read(rows.context, first + i, 0, values);
+    finite = finite &&
+             std::all_of(values.begin(), values.end(), [](float v) noexcept { return std::isfinite(v); });
+  }
+  return error(error_code::weight_range, "weight ", quoted{w.name.view()}, " holds a value that is ",
+               finite ? "too large for the format" : "not finite", ", format ", name_of(w.format));
+}
+
+}  // namespace ocellus::inline OCELLUS_ABI
+
+#endif  // OCELLUS_MODEL_MODEL_WRITER_IPP
