@@ -47,7 +47,7 @@ long=$(printf 'word %.0s' {1..600})
 
 expect "version" 0 "ocellus [0-9]*" "" "$program" --version
 expect "help" 0 "*usage: ocellus*diff MODEL GOLDEN*" "" "$program" --help
-for command in ask chat tokenize info convert diff; do
+for command in ask chat tokenize info convert diff synth; do
   expect "help of $command" 0 "usage: ocellus $command *" "" "$program" "$command" --help
 done
 expect "no command" 2 "" "*usage:*" "$program"
@@ -104,6 +104,16 @@ expect "a golden that is none" 1 "" "*" "$program" diff "$model" "$picture"
 expect "a golden without input" 1 "" "*prompt.before*" "$program" diff "$model" "$model"
 expect "convert: nothing there" 1 "" "*nowhere*" "$program" convert --phi nowhere out.safetensors
 expect "convert: a format that does not exist" 2 "" "*--format*" "$program" convert --phi . --format q9 out.safetensors
+for format in f32 f16 bf16 q8 q4; do
+  expect "synth: a model in $format" 0 "" "wrote made.safetensors, *; 4,088,896 weights in matrices, * bits each" \
+    "$program" synth --size micro --format $format made.safetensors
+  expect "a made model in $format answers" 0 "*" "" "$program" ask made.safetensors "$picture" "what?" --max-tokens 3
+done
+expect "a made model says what it is" 0 "*ViT*4 layers*I8*U8*257 ids*" "" "$program" info made.safetensors
+rm -f made.safetensors
+expect "synth: a size that does not exist" 2 "" "*--size*" "$program" synth --size tiny made.safetensors
+expect "synth: a format that does not exist" 2 "" "*--vision-format*" "$program" synth --size micro --vision-format q3 made.safetensors
+expect "synth: an odd image size" 1 "" "*image_size*" "$program" synth --size micro --image-size 100 made.safetensors
 expect "nothing was left behind" 0 $'out.png\nshort.png\nshort.safetensors\nstderr\nstdin\nwords.png' "" ls
 
 for wrong in "--threads 0" "--threads many" "--threads 4294967296" "--max-tokens 0" "--max-tokens -1" "--temperature nan" \

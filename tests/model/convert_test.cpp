@@ -12,6 +12,7 @@
 #include "ocellus/model/model.hpp"
 #include "ocellus/model/position_table.hpp"
 #include "ocellus/text/tokenizer.hpp"
+#include "ocellus/thread_pool.hpp"
 #include "support/counting_memory.hpp"
 #include "support/published_files.hpp"
 #include "support/skip.hpp"
@@ -246,7 +247,8 @@ TEST_CASE("convert: a stage file may hold a Q-Former and even fused weights of a
 }
 
 TEST_CASE("convert: formats round to nearest, vectors stay f32, everything large is aligned") {
-  for (const weight_format format : {weight_format::f32, weight_format::f16, weight_format::bf16}) {
+  for (const weight_format format : weight_formats) {
+    CAPTURE(std::string(name_of(format)));
     attempt a{published_files()};
     a.options.format = format;
     REQUIRE(a.run().code == "ok");
@@ -255,21 +257,62 @@ TEST_CASE("convert: formats round to nearest, vectors stay f32, everything large
     const float expected = format == weight_format::f32   ? exact
                            : format == weight_format::f16 ? to_f32(to_f16(exact))
                                                           : to_f32(to_bf16(exact));
-    CHECK(f.matrix("vision.blocks.0.fc1.weight", 88, 3, 9, format) == expected);
+    const float found = f.matrix("vision.blocks.0.fc1.weight", 88, 3, 9, format);
+    if (is_quantized(format)) {
+      CHECK(std::abs(found - exact) < (format == weight_format::q8 ? 0.005f : 0.1f));
+      CHECK(f.at("phi.head.weight").type == dtype::i8);
+      CHECK(f.at("phi.embedding.scales").dims == shape{20, 2});
+    } else {
+      CHECK(found == expected);
+    }
     CHECK(f.at("phi.embedding").type == dtype_of_format(format));
     CHECK(f.at("phi.norm.weight").type == dtype::f32);
     bool large = true;
     for (const tensor_info& t : f.file.tensors()) {
-      const bool is_large = f.file.metadata("ocellus.matrices")->find("\"" + std::string(t.name) + "\":{") !=
-                            std::string_view::npos;
+      std::string name(t.name);
+      if (name.ends_with(".scales")) name.resize(name.size() - 7);
+      const bool is_large =
+          f.file.metadata("ocellus.matrices")->find("\"" + name + "\":{") != std::string_view::npos;
       CHECK((!is_large || large));  // no matrix behind a vector
       large = is_large;
-      if (is_large) CHECK((t.bytes.data() - f.bytes.span().data()) % 64 == 0);
+      if (is_large && t.name != "phi.embedding.scales")
+        CHECK((t.bytes.data() - f.bytes.span().data()) % 64 == 0);
     }
     CHECK(f.file.metadata("ocellus.format") == "0");
     CHECK(f.file.metadata("ocellus.template") == "alignment");
     CHECK(f.file.metadata("ocellus.stops") == "[\"###\"]");
     CHECK(model::open(a.output));
+  }
+}
+
+TEST_CASE("convert: the picture side may have a format of its own, and q4 keeps lm_head at q8") {
+  attempt a{published_files()};
+  a.options.format = weight_format::q4;
+  a.options.vision_format = weight_format::bf16;
+  REQUIRE(a.run().code == "ok");
+  const opened f(a.written());
+  CHECK(f.at("vision.blocks.0.fc1.weight").type == dtype::bf16);
+  CHECK(f.at("qformer.layers.0.cross.kv.weight").type == dtype::bf16);
+  CHECK(f.at("projection.1.weight").type == dtype::bf16);
+  CHECK(f.at("phi.layers.0.qkv.weight").type == dtype::u8);
+  CHECK(f.at("phi.embedding").type == dtype::u8);
+  CHECK(f.at("phi.head.weight").type == dtype::i8);
+  CHECK(a.report.file.bytes > a.report.file.matrix_bytes);
+  CHECK(a.report.file.bits_per_weight() > 4.5);
+  CHECK(model::open(a.output));
+}
+
+TEST_CASE("convert: the bytes do not depend on the workers") {
+  auto pool = thread_pool::make(3);
+  REQUIRE(pool);
+  for (const weight_format format : weight_formats) {
+    CAPTURE(std::string(name_of(format)));
+    attempt alone{published_files()}, together{published_files()};
+    alone.options.format = together.options.format = format;
+    together.hooks.tasks = pool->hooks();
+    REQUIRE(alone.run().code == "ok");
+    REQUIRE(together.run().code == "ok");
+    CHECK(alone.written() == together.written());
   }
 }
 
@@ -399,6 +442,10 @@ TEST_CASE("convert: weights that are not finite or too large for the format are 
   CHECK(with(65520.0f, weight_format::bf16) == "ok");
   CHECK(with(3.4e38f, weight_format::bf16) == "weight_range");
   CHECK(with(3.4e38f, weight_format::f32) == "ok");
+  for (const weight_format format : {weight_format::q8, weight_format::q4}) {
+    CHECK(with(-32768.0f, format) == "ok");
+    CHECK(with(-32769.0f, format) == "weight_range");
+  }
 }
 
 TEST_CASE("convert: options are checked before anything is read") {

@@ -48,11 +48,7 @@ struct parts {
     for (const auto& [key, value] : metadata) REQUIRE(writer.add_metadata(key, value));
     for (const tensor_copy& t : tensors) REQUIRE(writer.add(t.name, t.type, t.dims));
     std::vector<std::byte> file;
-    REQUIRE(writer.begin({&file, [](void* to, std::span<const std::byte> bytes) noexcept -> result<void> {
-                            auto& f = *static_cast<std::vector<std::byte>*>(to);
-                            f.insert(f.end(), bytes.begin(), bytes.end());
-                            return {};
-                          }}));
+    REQUIRE(writer.begin(append_to(file)));
     for (const tensor_copy& t : tensors) REQUIRE(writer.write(t.bytes));
     REQUIRE(writer.finish());
     return file;
@@ -198,6 +194,34 @@ TEST_CASE("model: metadata that is missing or wrong is named") {
   const error width =
       error_after([](parts& p) { replace(p.metadata["ocellus.config"], "\"width\":88", "\"width\":89"); });
   CHECK(width.code() == error_code::tensor_shape);
+}
+
+TEST_CASE("model: scales must be there, of their type and shape, and only where a format has some") {
+  tiny_options q4;
+  q4.format = weight_format::q4;
+  for (const char* name :
+       {"vision.blocks.1.qkv.weight.scales", "phi.head.weight.scales", "phi.embedding.scales"}) {
+    CAPTURE(name);
+    error e = error_after(
+        [&](parts& p) { std::erase_if(p.tensors, [&](const tensor_copy& t) { return t.name == name; }); },
+        q4);
+    CHECK(e.code() == error_code::tensor_missing);
+    CHECK(names(e, name));
+    e = error_after([&](parts& p) { p.at(name).type = dtype::bf16; }, q4);
+    CHECK(e.code() == error_code::tensor_shape);
+    CHECK(names(e, name));
+    e = error_after([&](parts& p) { p.at(name).dims = {p.at(name).bytes.size() / 2}; }, q4);
+    CHECK(e.code() == error_code::tensor_shape);
+    CHECK(names(e, name));
+  }
+  const error surplus = error_after([](parts& p) {
+    p.tensors.push_back({"phi.head.weight.scales", dtype::f16, {0}, {}});
+  });
+  CHECK(surplus.code() == error_code::tensor_unknown);
+  const error called_q8 = error_after(
+      [](parts& p) { replace(p.metadata["ocellus.matrices"], "\"format\":\"q4\"", "\"format\":\"q8\""); },
+      q4);
+  CHECK(called_q8.code() == error_code::tensor_shape);
 }
 
 TEST_CASE("model: a size that the file does not fill is not believed") {

@@ -158,6 +158,15 @@ struct tiny_words {
   }
 };
 
+/// Writes to the end of a vector.
+inline ocellus::byte_sink append_to(std::vector<std::byte>& file) {
+  return {&file, [](void* to, std::span<const std::byte> bytes) noexcept -> ocellus::result<void> {
+            auto& f = *static_cast<std::vector<std::byte>*>(to);
+            f.insert(f.end(), bytes.begin(), bytes.end());
+            return {};
+          }};
+}
+
 /// The model file's bytes.
 inline std::vector<std::byte> tiny_model_file(const tiny_options& o = {}) {
   const ocellus::model_config config = tiny_config(o);
@@ -169,13 +178,8 @@ inline std::vector<std::byte> tiny_model_file(const tiny_options& o = {}) {
   detail::tiny_source source{o, writer};
 
   std::vector<std::byte> file;
-  const ocellus::byte_sink sink{
-      &file, [](void* to, std::span<const std::byte> bytes) noexcept -> ocellus::result<void> {
-        auto& f = *static_cast<std::vector<std::byte>*>(to);
-        f.insert(f.end(), bytes.begin(), bytes.end());
-        return {};
-      }};
-  REQUIRE(writer.write(sink, {config, o.tokenizer ? &*words : nullptr, o.template_name, stops, "tests"},
+  REQUIRE(writer.write(append_to(file),
+                       {config, o.tokenizer ? &*words : nullptr, o.template_name, stops, "tests"},
                        source.rows()));
   return file;
 }
