@@ -66,6 +66,7 @@
 #include "ocellus/model/position_table.ipp"
 #include "ocellus/model/qformer.ipp"
 #include "ocellus/model/vit.ipp"
+#include "ocellus/model/weight_rules.ipp"
 
 #include "ocellus/chat/chat.ipp"
 #include "ocellus/chat/chat_state.ipp"
