@@ -25,15 +25,15 @@ std::string stage_text(const ocellus::file_description::stage_contents& stage) {
          (stage.number_by_name ? " by its name" : " by its tensors");
 }
 
-std::string layout_text(ocellus::phi_layout layout) {
+std::string layout_text(ocellus::qkv_layout layout) {
   switch (layout) {
-    case ocellus::phi_layout::unknown:
+    case ocellus::qkv_layout::unknown:
       return "unknown";
-    case ocellus::phi_layout::wqkv:
+    case ocellus::qkv_layout::wqkv:
       return "Wqkv, rows [3][heads][head size]";
-    case ocellus::phi_layout::query_key_value:
+    case ocellus::qkv_layout::query_key_value:
       return "query_key_value, rows [heads][3][head size]";
-    case ocellus::phi_layout::separate:
+    case ocellus::qkv_layout::separate:
       return "q_proj, k_proj, v_proj";
   }
   return "";
@@ -188,21 +188,23 @@ int run_inspect(arguments& given) {
   options.checksums = given.has("--checksums");
 
   int code = exit_ok;
+  bool first = true;
   ocellus::json_writer json;
   if (paths.size() > 1) json.begin_array();
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    const auto file = ocellus::inspect(paths[i], host, options);
+  for (const std::string_view path : paths) {
+    const auto file = ocellus::inspect(path, host, options);
     if (!file) code = exit_error;
     if (given.has("--json")) {
-      write_description(json, paths[i], file);
+      write_description(json, path, file);
       continue;
     }
-    if (i != 0) say("\n");
-    if (file) {
-      print_file(paths[i], *file, given.has("--verbose"));
-    } else {
+    if (!file) {
       fail(file.error());
+      continue;
     }
+    if (!first) say("\n");
+    first = false;
+    print_file(path, *file, given.has("--verbose"));
   }
   if (!given.has("--json")) return code;
   if (paths.size() > 1) json.end_array();

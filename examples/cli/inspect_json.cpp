@@ -79,7 +79,7 @@ void write_qformer(json_writer& out, const ocellus::qformer_config& qformer) {
 void write_phi(json_writer& out, const ocellus::file_description& file) {
   const ocellus::phi_config& phi = file.config.phi;
   out.key("phi").begin_object();
-  if (file.layout != ocellus::phi_layout::unknown) out.key("layout").string(name_of(file.layout));
+  if (file.layout != ocellus::qkv_layout::unknown) out.key("layout").string(name_of(file.layout));
   write_number(out, "vocabulary", phi.vocabulary);
   write_number(out, "width", phi.width);
   write_number(out, "layers", phi.layers);

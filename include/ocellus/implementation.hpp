@@ -61,6 +61,7 @@
 #include "ocellus/model/convert_shapes.ipp"
 #include "ocellus/model/convert_sources.ipp"
 #include "ocellus/model/inspect.ipp"
+#include "ocellus/model/inspect_names.ipp"
 #include "ocellus/model/model.ipp"
 #include "ocellus/model/phi.ipp"
 #include "ocellus/model/phi_folder.ipp"

@@ -10,35 +10,7 @@ picture=$data/circle_and_cross.png
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-passed=0 failed=0
-
-# expect NAME CODE STDOUT-PATTERN STDERR-PATTERN COMMAND...: patterns are bash globs for all of the output.
-expect() {
-  local name=$1 code=$2 out=$3 err=$4 got_out got_code
-  shift 4
-  got_out=$("$@" 2>"$work/stderr" </dev/null)
-  got_code=$?
-  local got_err
-  got_err=$(cat "$work/stderr")
-  # shellcheck disable=SC2053
-  if [[ $got_code == "$code" && $got_out == $out && $got_err == $err ]]; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n  command: %s\n  code %s, expected %s\n  stdout: %s\n  expected: %s\n  stderr: %s\n  expected: %s\n' \
-      "$name" "$*" "$got_code" "$code" "$got_out" "$out" "$got_err" "$err"
-  fi
-}
-# The same with text on standard input.
-expect_input() {
-  local input=$1
-  shift
-  printf '%s' "$input" >"$work/stdin"
-  local name=$1 code=$2 out=$3 err=$4
-  shift 4
-  # shellcheck disable=SC2016
-  expect "$name" "$code" "$out" "$err" bash -c '"$@" <"$0"' "$work/stdin" "$@"
-}
+source "$here/tests/support/expect.sh"
 
 head -c 100000 "$model" >short.safetensors
 head -c 2000 "$picture" >short.png
@@ -47,7 +19,7 @@ long=$(printf 'word %.0s' {1..600})
 
 expect "version" 0 "ocellus [0-9]*" "" "$program" --version
 expect "help" 0 "*usage: ocellus*diff MODEL GOLDEN*" "" "$program" --help
-for command in ask chat tokenize info convert diff; do
+for command in ask chat tokenize info inspect convert diff; do
   expect "help of $command" 0 "usage: ocellus $command *" "" "$program" "$command" --help
 done
 expect "no command" 2 "" "*usage:*" "$program"
@@ -114,5 +86,4 @@ done
 expect "usage: too few words" 2 "" "*usage: ocellus ask*" "$program" ask "$model"
 expect "usage: diff of one file" 2 "" "*usage: ocellus diff*" "$program" diff "$model"
 
-echo "$passed passed, $failed failed"
-[[ $failed == 0 ]]
+finish_cases

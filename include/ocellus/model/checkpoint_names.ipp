@@ -159,7 +159,8 @@ std::string_view surplus_of(std::string_view name) noexcept {
     if (name.starts_with(s.prefix)) return s.what;
   }
   if (name == "temp") return training;
-  if (name == "Qformer.bert.embeddings.position_ids") return computed;
+  if (name == "Qformer.bert.embeddings.position_ids" || name == "llama_model.model.rotary_emb.inv_freq")
+    return computed;
   std::uint32_t layer = 0;
   std::string_view rest;
   if (split_layer_name(name, "Qformer.bert.encoder.layer.", layer, rest)) {

@@ -28,7 +28,7 @@ enum class file_container : std::uint8_t { json, safetensors, torch };
 [[nodiscard]] std::string_view name_of(file_container container) noexcept;
 
 /// The names and the order of rows of the attention weights in Phi-2's three published forms.
-enum class phi_layout : std::uint8_t {
+enum class qkv_layout : std::uint8_t {
   unknown,
   wqkv,             ///< Wqkv, rows [3][heads][head size]
   query_key_value,  ///< query_key_value, rows [heads][3][head size]
@@ -36,7 +36,7 @@ enum class phi_layout : std::uint8_t {
 };
 
 /// "unknown", "Wqkv", "query_key_value", "q_proj"
-[[nodiscard]] std::string_view name_of(phi_layout layout) noexcept;
+[[nodiscard]] std::string_view name_of(qkv_layout layout) noexcept;
 
 /// What the model uses a tensor for.
 enum class tensor_use : std::uint8_t {
@@ -100,7 +100,7 @@ class file_description {
 
   model_config config;                      ///< of the parts that the file holds
   std::uint32_t vit_blocks = 0;             ///< vit: in the file; the model uses config.vit.layers of them
-  phi_layout layout = phi_layout::unknown;  ///< phi
+  qkv_layout layout = qkv_layout::unknown;  ///< phi
   std::uint32_t tokenizer_ids = 0;          ///< 0: there is no tokenizer
 
   struct stage_contents {

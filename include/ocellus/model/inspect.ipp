@@ -8,6 +8,7 @@
 #include "ocellus/model/checkpoint.ipp"
 #include "ocellus/model/convert_shapes.ipp"
 #include "ocellus/model/inspect.hpp"
+#include "ocellus/model/inspect_names.hpp"
 #include "ocellus/model/model.hpp"
 #include "ocellus/model/phi_folder.hpp"
 #include "ocellus/model/weight_rules.hpp"
@@ -25,7 +26,7 @@ std::string_view name_of(file_container container) noexcept {
   return names[static_cast<std::size_t>(container)];
 }
 
-std::string_view name_of(phi_layout layout) noexcept {
+std::string_view name_of(qkv_layout layout) noexcept {
   constexpr std::string_view names[] = {"unknown", "Wqkv", "query_key_value", "q_proj"};
   return names[static_cast<std::size_t>(layout)];
 }
@@ -50,109 +51,11 @@ result<std::string_view> text_pool::keep(std::string_view words) noexcept {
   return slice(block.view(), begin);
 }
 
-/// "layer.2" before "layer.10": runs of digits are compared by their value.
-[[nodiscard]] inline bool natural_less(std::string_view a, std::string_view b) noexcept {
-  const auto number = [](std::string_view& text) noexcept {
-    std::size_t end = 0;
-    while (end < text.size() && text[end] >= '0' && text[end] <= '9') ++end;
-    std::string_view digits = slice(text, 0, end);
-    text.remove_prefix(end);
-    while (digits.size() > 1 && digits[0] == '0') digits.remove_prefix(1);
-    return digits;
-  };
-  std::string_view left = a, right = b;
-  while (!left.empty() && !right.empty()) {
-    const std::string_view m = number(left), n = number(right);
-    if (!m.empty() && !n.empty()) {
-      if (m.size() != n.size()) return m.size() < n.size();
-      if (m != n) return m < n;
-      continue;
-    }
-    const char x = m.empty() ? left[0] : m[0], y = n.empty() ? right[0] : n[0];
-    if (x != y) return static_cast<unsigned char>(x) < static_cast<unsigned char>(y);
-    left.remove_prefix(1);
-    right.remove_prefix(1);
-  }
-  if (left.empty() != right.empty()) return left.empty();
-  return a < b;  // they differ in leading zeros at most
-}
-
-/// Whose file it is, by tensors that only that one holds.
-[[nodiscard]] inline std::optional<source_role> role_by_names(
-    std::span<const checkpoint_tensor> tensors) noexcept {
-  const auto tells = [](source_role role, const weight_target& target) noexcept {
-    const std::string_view weight = target.weight.view();
-    switch (role) {
-      case source_role::stage:
-        return target.lora || weight == "projection.0.weight";
-      case source_role::qformer:
-        return weight.starts_with("qformer.layers.") && weight.ends_with(".self.qkv.weight");
-      case source_role::vit:  // other ViTs have the same names but one bias for q, k and v
-        return weight.starts_with("vision.blocks.") && weight.ends_with(".qkv.bias");
-      case source_role::phi:
-        return weight.starts_with("phi.layers.") && weight.ends_with(".fc1.weight");
-    }
-    return false;
-  };
-  for (const source_role role :
-       {source_role::stage, source_role::qformer, source_role::vit, source_role::phi}) {
-    for (const checkpoint_tensor& t : tensors) {
-      const canonical_name canonical = canonical_name_of(role, t.given);
-      if (canonical.name.valid() && tells(role, weight_target_of(canonical.name.view()))) return role;
-    }
-  }
-  return std::nullopt;
-}
-
-/// The N of "...StageN..." in the last name of a path, 1 to 4; 0 if it does not say.
-[[nodiscard]] inline std::uint32_t stage_in_name(std::string_view path) noexcept {
-  const std::string_view name = slice(path, folder_of(path).size());
-  for (std::string_view word : {"Stage", "stage"}) {
-    const std::size_t at = name.find(word);
-    if (at == std::string_view::npos) continue;
-    std::string_view rest = slice(name, at + word.size());
-    if (rest.starts_with('_') || rest.starts_with('-')) rest.remove_prefix(1);
-    const bool one_digit = rest.size() == 1 || (rest.size() > 1 && !(rest[1] >= '0' && rest[1] <= '9'));
-    if (one_digit && rest[0] >= '1' && rest[0] <= '4') return static_cast<std::uint32_t>(rest[0] - '0');
-  }
-  return 0;
-}
-
 /// Does a file begin as a JSON object? A safetensors file can begin with the same byte, but then with zeros behind it.
 [[nodiscard]] inline bool seems_json(std::string_view file) noexcept {
   const std::size_t begin = file.find_first_not_of(" \t\r\n");
   return begin != std::string_view::npos && file[begin] == '{' &&
          slice(file, 0, (std::min)(file.size(), std::size_t{8})).find('\0') == std::string_view::npos;
-}
-
-/// A tensor of a model file that was opened. `matrices`: what ocellus.matrices says.
-[[nodiscard]] inline inspected_tensor describe_model_tensor(const tensor_info& t,
-                                                            const json::value& matrices) noexcept {
-  constexpr std::string_view scales = ".scales";
-  inspected_tensor d;
-  d.name = d.canonical = t.name;
-  d.type = t.type;
-  d.dims = d.stored = t.dims;
-  d.bytes = t.bytes.size();
-  if (t.name.starts_with("tokenizer.")) {
-    d.use = tensor_use::tokenizer;
-    return d;
-  }
-  if (t.name.ends_with(scales)) {
-    const std::string_view weight = slice(t.name, 0, t.name.size() - scales.size());
-    if (matrices.find(weight)) {
-      d.use = tensor_use::scales;
-      d.target = weight;
-      return d;
-    }
-  }
-  d.use = tensor_use::weight;
-  d.target = t.name;
-  if (const json::value entry = matrices.find(t.name)) {
-    d.format = entry.find("format").as_string_view().value_or("");
-    d.dims = {entry.find("n").as_uint64().value_or(0), entry.find("k").as_uint64().value_or(0)};
-  }
-  return d;
 }
 
 }  // namespace detail
@@ -359,9 +262,9 @@ struct file_inspector {
       return t.canonical.find(part) != std::string_view::npos;
     };
     if (t.use != tensor_use::weight) return;
-    if (is(".self_attn.Wqkv.")) out.layout = phi_layout::wqkv;
-    if (is(".self_attn.query_key_value.")) out.layout = phi_layout::query_key_value;
-    if (is(".self_attn.q_proj.")) out.layout = phi_layout::separate;
+    if (is(".self_attn.Wqkv.")) out.layout = qkv_layout::wqkv;
+    if (is(".self_attn.query_key_value.")) out.layout = qkv_layout::query_key_value;
+    if (is(".self_attn.q_proj.")) out.layout = qkv_layout::separate;
   }
   void note_stage(const inspected_tensor& t) noexcept {
     file_description::stage_contents& stage = out.stage;
@@ -377,7 +280,7 @@ struct file_inspector {
   /// Published names say it; else only the first stage trains no LoRA and only the last one trains the Q-Former.
   void number_stage() noexcept {
     file_description::stage_contents& stage = out.stage;
-    stage.number = detail::stage_in_name(path);
+    stage.number = detail::stage_in_path(path);
     stage.number_by_name = stage.number != 0;
     if (stage.number != 0) return;
     if (stage.qformer) stage.number = 4;
