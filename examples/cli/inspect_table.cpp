@@ -10,7 +10,7 @@
 namespace ocellus_cli {
 namespace {
 
-/// A name around the first part that is a number: "blocks.", "12", ".norm1.weight".
+/// A name around the first part that is a number, without zeros before it: "blocks.", "12", ".norm1.weight".
 struct layer_name {
   std::string before, number, after;
 
@@ -19,7 +19,7 @@ struct layer_name {
       const std::size_t end = (std::min)(name.find('.', begin), name.size());
       const std::string_view part = name.substr(begin, end - begin);
       constexpr std::size_t longest = 9;  // fits an unsigned int
-      if (!part.empty() && part.size() <= longest &&
+      if (!part.empty() && part.size() <= longest && (part[0] != '0' || part.size() == 1) &&
           part.find_first_not_of("0123456789") == std::string_view::npos) {
         before = name.substr(0, begin);
         number = part;

@@ -194,7 +194,10 @@ struct file_inspector {
     if (role) {
       from.assume(*role);
       OCELLUS_TRY(from.seal());
-      OCELLUS_TRY(in_path(read_sizes(*role, from)));
+      const auto sizes = read_sizes(*role, from);
+      // A wrong shape is told with the path of its file.
+      if (!sizes && sizes.error().code() == error_code::tensor_shape) return sizes.error();
+      OCELLUS_TRY(in_path(sizes));
     }
     for (const checkpoint_tensor& t : from.tensors()) {
       if (options.checksums && hooks.stop())
