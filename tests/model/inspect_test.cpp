@@ -358,11 +358,11 @@ TEST_CASE("inspect: folders") {
   CHECK(code_of(phi + "/model.safetensors.index.json") == "shard_missing");
   CHECK(inspected(phi + "/model-00001-of-00002.safetensors").kind == file_kind::phi);
   CHECK(std::filesystem::remove(phi + "/model.safetensors.index.json"));
-  const file_description tokenizer = inspected(phi);
-  CHECK(tokenizer.kind == file_kind::tokenizer);
-  CHECK(tokenizer.container == file_container::json);
-  CHECK(tokenizer.tokenizer_ids == 302);
-  CHECK(tokenizer.tensors().empty());
+  const file_description words_alone = inspected(phi);
+  CHECK(words_alone.kind == file_kind::tokenizer);
+  CHECK(words_alone.container == file_container::json);
+  CHECK(words_alone.tokenizer_ids == 302);
+  CHECK(words_alone.tensors().empty());
   write_text(phi + "/merges.txt", "no merges");
   CHECK(code_of(phi) == "merge_unknown");
   CHECK(std::filesystem::remove(phi + "/vocab.json"));
