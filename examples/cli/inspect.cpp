@@ -1,6 +1,7 @@
 // ocellus inspect: what files are and which tensors are in them.
 #include "ocellus/model/inspect.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include "commands.hpp"
@@ -145,10 +146,10 @@ void print_sums(const ocellus::file_description& file) {
   }
   for (const auto& [type, s] : types) line(type, s.text());
   if (types.size() != 1) line("total", all.text());
-  // Names and types take some room, too; an optimizer takes more than the tensors.
-  if (file.container == ocellus::file_container::torch && file.file_bytes / 2 > file.tensor_bytes) {
-    line("not read", bytes_text(file.file_bytes - file.tensor_bytes) +
-                         " beside the tensors, such as the state of an optimizer");
+  // Names and types take some room in every file; an optimizer takes more than the tensors.
+  const std::uint64_t rest = file.file_bytes - (std::min)(file.file_bytes, file.tensor_bytes);
+  if (file.container == ocellus::file_container::torch && rest > 1'000'000 && rest > file.tensor_bytes) {
+    line("not read", bytes_text(rest) + " beside the tensors, such as the state of an optimizer");
   }
   if (file.kind == file_kind::other) return;
   if (unused.count != 0) line("not used", unused.text());

@@ -39,6 +39,13 @@ expect "tokenizer, a folder" 0 "*what          tokenizer*50295 ids*" "" "$progra
 expect "model" 0 "*model of format 0*4 layers*template      micro*bf16 packed  [[]512, 160]*tokenizer*" "" "$program" inspect "$model"
 expect "layers share rows" 0 "*phi.layers.0-3.qkv.weight*qformer.layers.0,2.cross.q.weight*" "" "$program" inspect "$model"
 expect "or each has its own" 0 "*phi.layers.0.qkv.weight*phi.layers.3.qkv.weight*" "" "$program" inspect "$model" --verbose
+python3 - "$golden/TinyGPT-V_for_Stage4.pth" <<'PYTHON'
+import shutil, sys, zipfile
+shutil.copy(sys.argv[1], "trained.pth")
+with zipfile.ZipFile("trained.pth", "a") as file:
+    file.writestr(file.namelist()[0].split("/")[0] + "/data/1000", bytes(2_000_000))
+PYTHON
+expect "what is not the model's is not read" 0 "*not read      2.0 MB beside the tensors*" "" "$program" inspect trained.pth
 expect "checksums" 0 "*convert --stage*" "" "$program" inspect --checksums "$golden/TinyGPT-V_for_Stage4.pth"
 
 # --- and for scripts

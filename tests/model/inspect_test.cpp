@@ -409,9 +409,9 @@ TEST_CASE("inspect: a model file") {
 
   const temporary_folder folder;
   std::string file = read_text(micro);
-  const std::size_t version = file.find("\"ocellus.format\":\"0\"");
-  REQUIRE(version != std::string::npos);
-  file[version + 18] = '7';
+  const std::size_t at_version = file.find("\"ocellus.format\":\"0\"");
+  REQUIRE(at_version != std::string::npos);
+  file[at_version + 18] = '7';
   write_text(folder / "newer.safetensors", file);
   CHECK(code_of(folder / "newer.safetensors") == "model_version");
 }
