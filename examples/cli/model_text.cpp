@@ -8,12 +8,14 @@ namespace ocellus_cli {
 namespace {
 
 std::string number(std::uint64_t n) { return std::to_string(n); }
+std::string count(std::uint64_t n, std::string_view one) {
+  return number(n) + " " + std::string(one) + (n == 1 ? "" : "s");
+}
 
 std::string layers_text(std::uint32_t layers, std::uint32_t width, std::uint32_t heads, std::uint32_t mlp) {
-  std::string words = number(layers) + " layers";
+  std::string words = count(layers, "layer");
   if (width != 0) words += ", width " + number(width);
-  if (heads != 0)
-    words += ", " + number(heads) + (heads == 1 ? " head of " : " heads of ") + number(width / heads);
+  if (heads != 0) words += ", " + count(heads, "head") + " of " + number(width / heads);
   if (mlp != 0) words += ", MLP " + number(mlp);
   return words;
 }
@@ -33,7 +35,7 @@ void print_vit(const ocellus::vit_config& vit) {
 void print_qformer(const ocellus::qformer_config& qformer) {
   line("Q-Former", layers_text(qformer.layers, qformer.width, qformer.heads, qformer.mlp_width) + ", " +
                        number(qformer.queries) + " queries, cross attention in " +
-                       number(static_cast<std::uint64_t>(std::popcount(qformer.cross_layers))) + " layers");
+                       count(static_cast<std::uint64_t>(std::popcount(qformer.cross_layers)), "layer"));
 }
 
 void print_projection(const ocellus::model_config& config) {
