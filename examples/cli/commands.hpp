@@ -24,6 +24,8 @@ int run_tokenize(arguments& given);
 int run_info(arguments& given);
 [[nodiscard]] usage declare_convert();
 int run_convert(arguments& given);
+[[nodiscard]] usage declare_inspect();
+int run_inspect(arguments& given);
 [[nodiscard]] usage declare_diff();
 int run_diff(arguments& given);
 [[nodiscard]] usage declare_synth();

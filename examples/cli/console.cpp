@@ -109,7 +109,23 @@ std::string bytes_text(std::uint64_t bytes) {
   const auto value = static_cast<double>(bytes);
   if (bytes >= 1'000'000'000) return fixed_text(value / 1e9, 2) + " GB";
   if (bytes >= 1'000'000) return fixed_text(value / 1e6, 1) + " MB";
-  return fixed_text(value / 1e3, 1) + " KB";
+  if (bytes >= 1000) return fixed_text(value / 1e3, 1) + " KB";
+  return std::to_string(bytes) + " B";
+}
+
+std::string printable(std::string_view text, std::size_t longest) {
+  std::string out;
+  for (const char c : text.substr(0, longest)) {
+    if (c >= 0x20 && c < 0x7f && c != '\\') {
+      out += c;
+    } else {
+      const auto byte = static_cast<unsigned char>(c);
+      out += "\\x";
+      out += "0123456789abcdef"[byte >> 4];
+      out += "0123456789abcdef"[byte & 15];
+    }
+  }
+  return text.size() > longest ? out + "..." : out;
 }
 
 std::string fixed_text(double value, int digits) {

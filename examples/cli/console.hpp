@@ -41,6 +41,9 @@ void progress_done();
 [[nodiscard]] std::string seconds_text(std::chrono::nanoseconds time);
 /// "7.8 GB", "320 KB"
 [[nodiscard]] std::string bytes_text(std::uint64_t bytes);
+/// Text from a file or a path, fit for a terminal: bytes other than printable ASCII, and backslashes, become \xHH; what
+/// is longer than `longest` is cut.
+[[nodiscard]] std::string printable(std::string_view text, std::size_t longest = 96);
 /// A number with so many digits behind the point, and in scientific notation.
 [[nodiscard]] std::string fixed_text(double value, int digits);
 [[nodiscard]] std::string scientific_text(double value, int digits);

@@ -3,45 +3,20 @@
 
 #include "commands.hpp"
 #include "console.hpp"
+#include "model_text.hpp"
 #include "ocellus/kernels/kernels.hpp"
 #include "ocellus/ocellus.hpp"
 
 namespace ocellus_cli {
 namespace {
 
-void line(std::string_view name, const std::string& value) {
-  say(std::string(name) + std::string(name.size() < 14 ? 14 - name.size() : 1, ' ') + value + "\n");
-}
-
 std::string number(std::uint64_t n) { return std::to_string(n); }
-
-std::string layers_text(std::uint32_t layers, std::uint32_t width, std::uint32_t heads, std::uint32_t mlp) {
-  return number(layers) + " layers, width " + number(width) + ", " + number(heads) + " heads of " +
-         number(width / heads) + ", MLP " + number(mlp);
-}
 
 void print_kernels() {
   std::string names;
   for (const ocellus::kernels* table : ocellus::cpu_kernels())
     names += (names.empty() ? "" : ", ") + std::string(table->name);
   line("kernels", names + " (the last is used unless --target says otherwise)");
-}
-
-void print_config(const ocellus::model_config& c) {
-  if (c.has_vision) {
-    line("pictures", number(c.vit.image_size) + " x " + number(c.vit.image_size) + " pixels, patches of " +
-                         number(c.vit.patch_size) + ", " + number(c.qformer.queries) + " embeddings each");
-    line("ViT", layers_text(c.vit.layers, c.vit.width, c.vit.heads, c.vit.mlp_width));
-    line("Q-Former", layers_text(c.qformer.layers, c.qformer.width, c.qformer.heads, c.qformer.mlp_width));
-    line("projection",
-         number(c.qformer.width) + " -> " + number(c.projection_width) + " -> " + number(c.phi.width));
-  } else {
-    line("pictures", "none: a language model alone");
-  }
-  line("Phi", layers_text(c.phi.layers, c.phi.width, c.phi.heads, c.phi.mlp_width) +
-                  (c.phi.qk_norm ? ", q/k norms" : "") + (c.phi.post_norm ? ", post norm" : ""));
-  line("context", number(c.phi.max_positions) + " positions, RoPE on " + number(c.phi.rotary_size) + " of " +
-                      number(c.phi.head_size()));
 }
 
 void print_tensors(const ocellus::model& model) {
@@ -59,10 +34,10 @@ void print_text_side(const ocellus::model& model) {
   line("vocabulary",
        number(model.config().phi.vocabulary) + " rows, " +
            (words == nullptr ? "no tokenizer" : number(words->vocab_size()) + " ids with a tokenizer"));
-  line("template", std::string(model.default_template()));
+  line("template", printable(model.default_template()));
   std::string stops;
   for (const std::string_view stop : model.stops()) {
-    stops += (stops.empty() ? "" : ", ") + std::string(stop == "\n" ? "newline" : stop);
+    stops += (stops.empty() ? "" : ", ") + (stop == "\n" ? "newline" : printable(stop));
   }
   line("stops", stops.empty() ? "none" : stops);
 }

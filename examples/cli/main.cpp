@@ -8,8 +8,8 @@ namespace {
 
 constexpr command commands[] = {{declare_ask, run_ask},           {declare_chat, run_chat},
                                 {declare_tokenize, run_tokenize}, {declare_info, run_info},
-                                {declare_convert, run_convert},   {declare_diff, run_diff},
-                                {declare_synth, run_synth}};
+                                {declare_inspect, run_inspect},   {declare_convert, run_convert},
+                                {declare_synth, run_synth},       {declare_diff, run_diff}};
 
 std::string general_help() {
   std::string help =

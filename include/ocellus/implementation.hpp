@@ -60,6 +60,8 @@
 #include "ocellus/model/convert_reader.ipp"
 #include "ocellus/model/convert_shapes.ipp"
 #include "ocellus/model/convert_sources.ipp"
+#include "ocellus/model/inspect.ipp"
+#include "ocellus/model/inspect_names.ipp"
 #include "ocellus/model/model.ipp"
 #include "ocellus/model/model_writer.ipp"
 #include "ocellus/model/phi.ipp"
@@ -68,6 +70,7 @@
 #include "ocellus/model/qformer.ipp"
 #include "ocellus/model/synthesize.ipp"
 #include "ocellus/model/vit.ipp"
+#include "ocellus/model/weight_rules.ipp"
 
 #include "ocellus/chat/chat.ipp"
 #include "ocellus/chat/chat_state.ipp"

@@ -10,35 +10,7 @@ picture=$data/circle_and_cross.png
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
-passed=0 failed=0
-
-# expect NAME CODE STDOUT-PATTERN STDERR-PATTERN COMMAND...: patterns are bash globs for all of the output.
-expect() {
-  local name=$1 code=$2 out=$3 err=$4 got_out got_code
-  shift 4
-  got_out=$("$@" 2>"$work/stderr" </dev/null)
-  got_code=$?
-  local got_err
-  got_err=$(cat "$work/stderr")
-  # shellcheck disable=SC2053
-  if [[ $got_code == "$code" && $got_out == $out && $got_err == $err ]]; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED: %s\n  command: %s\n  code %s, expected %s\n  stdout: %s\n  expected: %s\n  stderr: %s\n  expected: %s\n' \
-      "$name" "$*" "$got_code" "$code" "$got_out" "$out" "$got_err" "$err"
-  fi
-}
-# The same with text on standard input.
-expect_input() {
-  local input=$1
-  shift
-  printf '%s' "$input" >"$work/stdin"
-  local name=$1 code=$2 out=$3 err=$4
-  shift 4
-  # shellcheck disable=SC2016
-  expect "$name" "$code" "$out" "$err" bash -c '"$@" <"$0"' "$work/stdin" "$@"
-}
+source "$here/tests/support/expect.sh"
 
 head -c 100000 "$model" >short.safetensors
 head -c 2000 "$picture" >short.png
@@ -47,7 +19,7 @@ long=$(printf 'word %.0s' {1..600})
 
 expect "version" 0 "ocellus [0-9]*" "" "$program" --version
 expect "help" 0 "*usage: ocellus*diff MODEL GOLDEN*" "" "$program" --help
-for command in ask chat tokenize info convert diff synth; do
+for command in ask chat tokenize info inspect convert synth diff; do
   expect "help of $command" 0 "usage: ocellus $command *" "" "$program" "$command" --help
 done
 expect "no command" 2 "" "*usage:*" "$program"
@@ -110,6 +82,8 @@ for format in f32 f16 bf16 q8 q4; do
   expect "a made model in $format answers" 0 "*" "" "$program" ask made.safetensors "$picture" "what?" --max-tokens 3
 done
 expect "a made model says what it is" 0 "*ViT*4 layers*I8*U8*257 ids*" "" "$program" info made.safetensors
+expect "inspect: scales belong to their matrix" 0 "*phi.head.weight*q8 packed*scales of phi.embedding*" "" \
+  "$program" inspect --verbose made.safetensors
 rm -f made.safetensors
 expect "synth: a size that does not exist" 2 "" "*--size*" "$program" synth --size tiny made.safetensors
 expect "synth: a format that does not exist" 2 "" "*--vision-format*" "$program" synth --size micro --vision-format q3 made.safetensors
@@ -124,5 +98,4 @@ done
 expect "usage: too few words" 2 "" "*usage: ocellus ask*" "$program" ask "$model"
 expect "usage: diff of one file" 2 "" "*usage: ocellus diff*" "$program" diff "$model"
 
-echo "$passed passed, $failed failed"
-[[ $failed == 0 ]]
+finish_cases

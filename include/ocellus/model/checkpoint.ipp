@@ -77,16 +77,26 @@ result<text> join_path(std::string_view folder, std::string_view name, const mem
   return path;
 }
 
+std::string_view folder_of(std::string_view path) noexcept {
+#if defined(_WIN32)
+  constexpr std::string_view separators = "/\\";
+#else
+  constexpr std::string_view separators = "/";
+#endif
+  const std::size_t last = path.find_last_of(separators);
+  return last == std::string_view::npos ? std::string_view() : detail::slice(path, 0, last + 1);
+}
+
 result<void> checkpoint::add_file(source_role role, std::string_view path) noexcept {
-  OCELLUS_ASSIGN(text copy, copy_text(path, hooks_.memory));
   OCELLUS_ASSIGN(byte_source bytes, byte_source::open(path, hooks_.memory));
-  auto added = add_source(role, std::move(copy), std::move(bytes));
+  auto added = add_bytes(role, path, std::move(bytes));
   if (!added) return added.error().in(quoted{path});
   return {};
 }
 
-result<void> checkpoint::add_source(source_role role, text&& path, byte_source&& bytes) noexcept {
-  source made{std::move(path), std::move(bytes), std::nullopt, std::nullopt};
+result<void> checkpoint::add_bytes(source_role role, std::string_view path, byte_source&& bytes) noexcept {
+  OCELLUS_ASSIGN(text copy, copy_text(path, hooks_.memory));
+  source made{std::move(copy), std::move(bytes), std::nullopt, std::nullopt};
   const std::span<const std::byte> file = made.bytes.bytes();
   const auto index = static_cast<std::uint32_t>(files_.size());
   if (torch_file::is_torch_file(file)) {
@@ -104,9 +114,10 @@ result<void> checkpoint::add_source(source_role role, text&& path, byte_source&&
       added.offset = t.offset;
       added.storage = t.storage;
       added.row_major = detail::is_row_major(t.dims, t.strides);
-      OCELLUS_TRY(add_tensor(added));
+      if (!tensors_.push_back(added)) return no_memory("the list of tensors");
     }
-  } else if (detail::seems_safetensors(file)) {
+  } else if (detail::seems_safetensors(file) ||
+             (path.ends_with(".safetensors") && detail::guess_format(made.bytes.chars()).empty())) {
     OCELLUS_ASSIGN(auto opened, safetensors::parse(file, hooks_.memory));
     made.plain.emplace(std::move(opened));
     for (const tensor_info& t : made.plain->tensors()) {
@@ -118,7 +129,7 @@ result<void> checkpoint::add_source(source_role role, text&& path, byte_source&&
       added.dims = t.dims;
       added.strides = detail::row_major_strides(t.dims);
       added.storage = t.bytes;
-      OCELLUS_TRY(add_tensor(added));
+      if (!tensors_.push_back(added)) return no_memory("the list of tensors");
     }
   } else {
     return error(error_code::not_this_format, "neither a checkpoint of torch.save nor a safetensors file",
@@ -128,23 +139,22 @@ result<void> checkpoint::add_source(source_role role, text&& path, byte_source&&
   return {};
 }
 
-result<void> checkpoint::add_tensor(checkpoint_tensor& tensor) noexcept {
-  const canonical_name canonical = canonical_name_of(tensor.role, tensor.given);
-  if (!canonical.name.valid()) {
-    return error(error_code::tensor_unknown,
-                 "no tensor of the model has such a long name: ", quoted{tensor.given});
-  }
-  tensor.renamed = canonical.renamed;
-  if (!names_.append(canonical.name.view()) || !name_ends_.push_back(names_.size()) ||
-      !tensors_.push_back(tensor)) {
-    return no_memory("the list of tensors");
-  }
-  return {};
+void checkpoint::assume(source_role role) noexcept {
+  for (checkpoint_tensor& t : tensors_) t.role = role;
 }
 
 result<void> checkpoint::seal() noexcept {
-  for (std::size_t i = 0, begin = 0; i < tensors_.size(); begin = name_ends_[i++]) {
-    tensors_[i].name = detail::slice(names_.view(), begin, name_ends_[i] - begin);
+  array<std::size_t> ends(hooks_.memory);
+  for (checkpoint_tensor& t : tensors_) {
+    const canonical_name canonical = canonical_name_of(t.role, t.given);
+    t.renamed = canonical.renamed;
+    if (!names_.append(canonical.name.valid() ? canonical.name.view() : t.given) ||
+        !ends.push_back(names_.size())) {
+      return no_memory("the names of tensors");
+    }
+  }
+  for (std::size_t i = 0, begin = 0; i < tensors_.size(); begin = ends[i++]) {
+    tensors_[i].name = detail::slice(names_.view(), begin, ends[i] - begin);
   }
   std::sort(tensors_.begin(), tensors_.end(),
             [](const checkpoint_tensor& a, const checkpoint_tensor& b) noexcept {
@@ -185,6 +195,10 @@ result<void> checkpoint::use(checkpoint_tensor& tensor) noexcept {
                    " is ", name_of(tensor.type), ", expected F32, F16, BF16 or F64");
   }
   tensor.fate = tensor_fate::used;
+  return verify(tensor);
+}
+
+result<void> checkpoint::verify(const checkpoint_tensor& tensor) noexcept {
   source& from = files_[tensor.file];
   if (!from.torch) return {};
   auto intact = from.torch->verify(tensor.storage_index);

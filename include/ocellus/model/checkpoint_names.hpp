@@ -58,9 +58,12 @@ struct canonical_name {
 /// before names that come from a file of that part alone. Unknown names pass through. Never fails but by length.
 [[nodiscard]] canonical_name canonical_name_of(source_role role, std::string_view given) noexcept;
 
-/// Is it a tensor that published files hold and the model does not use: the text branch of the Q-Former, the ViT's head,
-/// BLIP-2's other projections, tables that are computed anew? By its canonical name.
-[[nodiscard]] bool is_surplus_name(std::string_view name) noexcept;
+/// A tensor that published files hold and the model does not use, by its canonical name: what it belongs to ("text branch
+/// of the Q-Former"), or "" if it is none of those.
+[[nodiscard]] std::string_view surplus_of(std::string_view name) noexcept;
+[[nodiscard]] inline bool is_surplus_name(std::string_view name) noexcept {
+  return !surplus_of(name).empty();
+}
 
 /// Reads "prefix.N.rest": N and the rest, if the name begins so.
 [[nodiscard]] bool split_layer_name(std::string_view name, std::string_view prefix, std::uint32_t& layer,

@@ -133,31 +133,42 @@ canonical_name canonical_name_of(source_role role, std::string_view given) noexc
   return out;
 }
 
-bool is_surplus_name(std::string_view name) noexcept {
-  constexpr std::string_view prefixes[] = {"visual_encoder.norm.",
-                                           "visual_encoder.fc_norm.",
-                                           "visual_encoder.head.",
-                                           "t5_proj.",
-                                           "opt_proj.",
-                                           "vision_proj.",
-                                           "text_proj.",
-                                           "itm_head.",
-                                           "Qformer.cls.",
-                                           "Qformer.bert.pooler.",
-                                           "Qformer.bert.embeddings.word_embeddings.",
-                                           "Qformer.bert.embeddings.position_embeddings.",
-                                           "Qformer.bert.embeddings.token_type_embeddings."};
-  for (std::string_view prefix : prefixes) {
-    if (name.starts_with(prefix)) return true;
+std::string_view surplus_of(std::string_view name) noexcept {
+  struct surplus {
+    std::string_view prefix;
+    std::string_view what;
+  };
+  constexpr std::string_view text_branch = "text branch of the Q-Former";
+  constexpr std::string_view training = "training of BLIP-2";
+  constexpr std::string_view other_model = "projection to another language model";
+  constexpr std::string_view computed = "computed anew";
+  constexpr surplus known[] = {{"visual_encoder.norm.", "head of the ViT"},
+                               {"visual_encoder.fc_norm.", "head of the ViT"},
+                               {"visual_encoder.head.", "head of the ViT"},
+                               {"t5_proj.", other_model},
+                               {"opt_proj.", other_model},
+                               {"vision_proj.", training},
+                               {"text_proj.", training},
+                               {"itm_head.", training},
+                               {"Qformer.cls.", text_branch},
+                               {"Qformer.bert.pooler.", text_branch},
+                               {"Qformer.bert.embeddings.word_embeddings.", text_branch},
+                               {"Qformer.bert.embeddings.position_embeddings.", text_branch},
+                               {"Qformer.bert.embeddings.token_type_embeddings.", text_branch}};
+  for (const surplus& s : known) {
+    if (name.starts_with(s.prefix)) return s.what;
   }
-  if (name == "temp" || name == "Qformer.bert.embeddings.position_ids") return true;
+  if (name == "temp") return training;
+  if (name == "Qformer.bert.embeddings.position_ids" || name == "llama_model.model.rotary_emb.inv_freq")
+    return computed;
   std::uint32_t layer = 0;
   std::string_view rest;
   if (split_layer_name(name, "Qformer.bert.encoder.layer.", layer, rest)) {
-    return rest.starts_with("intermediate.") || rest.starts_with("output.");
+    return rest.starts_with("intermediate.") || rest.starts_with("output.") ? text_branch : "";
   }
-  return split_layer_name(name, "llama_model.model.layers.", layer, rest) &&
-         rest.ends_with(".rotary_emb.inv_freq");
+  const bool rotary = split_layer_name(name, "llama_model.model.layers.", layer, rest) &&
+                      rest.ends_with(".rotary_emb.inv_freq");
+  return rotary ? computed : "";
 }
 
 }  // namespace ocellus::inline OCELLUS_ABI

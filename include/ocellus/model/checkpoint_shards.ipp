@@ -57,18 +57,10 @@ namespace detail {
 }  // namespace detail
 
 result<void> checkpoint::add_folder(source_role role, std::string_view folder) noexcept {
-  struct candidate {
-    std::string_view name;
-    std::string_view suffix;  // of its shards; empty if it holds the weights itself
-  };
-  constexpr candidate candidates[] = {{"model.safetensors", ""},
-                                      {"model.safetensors.index.json", ".safetensors"},
-                                      {"pytorch_model.bin", ""},
-                                      {"pytorch_model.bin.index.json", ".bin"}};
-  for (const candidate& c : candidates) {
-    OCELLUS_ASSIGN(const text path, join_path(folder, c.name, hooks_.memory));
-    auto added =
-        c.suffix.empty() ? add_file(role, path.view()) : add_shards(role, folder, path.view(), c.suffix);
+  for (std::string_view name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                                "pytorch_model.bin.index.json"}) {
+    OCELLUS_ASSIGN(const text path, join_path(folder, name, hooks_.memory));
+    auto added = name.ends_with(".json") ? add_index(role, path.view()) : add_file(role, path.view());
     if (!added && added.error().code() == error_code::not_found) continue;
     return added;
   }
@@ -76,8 +68,9 @@ result<void> checkpoint::add_folder(source_role role, std::string_view folder) n
                " holds neither model.safetensors nor pytorch_model.bin, nor an index");
 }
 
-result<void> checkpoint::add_shards(source_role role, std::string_view folder, std::string_view index_path,
-                                    std::string_view suffix) noexcept {
+result<void> checkpoint::add_index(source_role role, std::string_view index_path) noexcept {
+  const std::string_view folder = folder_of(index_path);
+  const std::string_view suffix = index_path.ends_with(".bin.index.json") ? ".bin" : ".safetensors";
   load_options small_file;
   small_file.max_bytes = max_index_bytes;
   OCELLUS_ASSIGN(const byte_source bytes, byte_source::open(index_path, hooks_.memory, small_file));

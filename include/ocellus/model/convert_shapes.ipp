@@ -23,7 +23,10 @@ struct vision_shapes {
   /// Dimension d of a tensor that must be there with that rank.
   [[nodiscard]] result<std::uint32_t> dim(std::string_view name, std::size_t rank, std::size_t d) noexcept {
     const checkpoint_tensor* t = from.find(name);
-    if (t == nullptr) return error(error_code::tensor_missing, "no file holds tensor ", quoted{name});
+    if (t == nullptr) {
+      return error(error_code::tensor_missing, "no file holds tensor ", quoted{name}, " of ", rank,
+                   " dimensions");
+    }
     if (t->dims.rank() != rank || t->dims[d] == 0 || t->dims[d] > largest) {
       return error(error_code::tensor_shape, quoted{from.path_of(t->file)}, ": tensor ", quoted{t->given},
                    " has shape ", shape_text{t->dims.dims()}, ", expected ", rank, " dimensions");

@@ -3,90 +3,23 @@
 #define OCELLUS_MODEL_CONVERT_SOURCES_IPP
 
 #include <algorithm>
+#include <charconv>
 
 #include "ocellus/model/convert_sources.hpp"
+#include "ocellus/model/weight_rules.hpp"
 #include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 
-/// A name of the model file, '#' for a layer's number, and the tensors that make it up, one below the other.
-struct weight_rule {
-  std::string_view ours;
-  std::string_view theirs[3];
-};
+/// The shortest decimal that reads back as the same float, for a report.
+struct decimal_text {
+  char digits[32];
+  std::size_t length;
 
-// Both sides are followed by ".weight" or ".bias", except for the three that are neither.
-inline constexpr weight_rule weight_rules[] = {
-    {"vision.class", {"visual_encoder.cls_token"}},
-    {"vision.patch", {"visual_encoder.patch_embed.proj"}},
-    {"vision.blocks.#.norm1", {"visual_encoder.blocks.#.norm1"}},
-    {"vision.blocks.#.qkv", {"visual_encoder.blocks.#.attn.qkv"}},
-    {"vision.blocks.#.proj", {"visual_encoder.blocks.#.attn.proj"}},
-    {"vision.blocks.#.norm2", {"visual_encoder.blocks.#.norm2"}},
-    {"vision.blocks.#.fc1", {"visual_encoder.blocks.#.mlp.fc1"}},
-    {"vision.blocks.#.fc2", {"visual_encoder.blocks.#.mlp.fc2"}},
-    {"vision.norm", {"ln_vision"}},
-    {"qformer.queries", {"query_tokens"}},
-    {"qformer.norm", {"Qformer.bert.embeddings.LayerNorm"}},
-    {"qformer.layers.#.self.qkv",
-     {"Qformer.bert.encoder.layer.#.attention.self.query", "Qformer.bert.encoder.layer.#.attention.self.key",
-      "Qformer.bert.encoder.layer.#.attention.self.value"}},
-    {"qformer.layers.#.self.out", {"Qformer.bert.encoder.layer.#.attention.output.dense"}},
-    {"qformer.layers.#.self.norm", {"Qformer.bert.encoder.layer.#.attention.output.LayerNorm"}},
-    {"qformer.layers.#.cross.q", {"Qformer.bert.encoder.layer.#.crossattention.self.query"}},
-    {"qformer.layers.#.cross.kv",
-     {"Qformer.bert.encoder.layer.#.crossattention.self.key",
-      "Qformer.bert.encoder.layer.#.crossattention.self.value"}},
-    {"qformer.layers.#.cross.out", {"Qformer.bert.encoder.layer.#.crossattention.output.dense"}},
-    {"qformer.layers.#.cross.norm", {"Qformer.bert.encoder.layer.#.crossattention.output.LayerNorm"}},
-    {"qformer.layers.#.fc1", {"Qformer.bert.encoder.layer.#.intermediate_query.dense"}},
-    {"qformer.layers.#.fc2", {"Qformer.bert.encoder.layer.#.output_query.dense"}},
-    {"qformer.layers.#.norm", {"Qformer.bert.encoder.layer.#.output_query.LayerNorm"}},
-    {"projection.0", {"llama_proj"}},
-    {"projection.1", {"llama_proj2"}},
-    {"phi.embedding", {"llama_model.model.embed_tokens.weight"}},
-    {"phi.layers.#.norm", {"llama_model.model.layers.#.input_layernorm"}},
-    {"phi.layers.#.q_norm", {"llama_model.model.layers.#.self_attn.q_layernorm"}},
-    {"phi.layers.#.k_norm", {"llama_model.model.layers.#.self_attn.k_layernorm"}},
-    {"phi.layers.#.dense", {"llama_model.model.layers.#.self_attn.dense"}},
-    {"phi.layers.#.post_norm", {"llama_model.model.layers.#.post_layernorm"}},
-    {"phi.layers.#.fc1", {"llama_model.model.layers.#.mlp.fc1"}},
-    {"phi.layers.#.fc2", {"llama_model.model.layers.#.mlp.fc2"}},
-    {"phi.norm", {"llama_model.model.final_layernorm"}},
-    {"phi.head", {"llama_model.lm_head"}},
-};
-
-/// A name taken apart: "vision.blocks.12.qkv.weight" is "vision.blocks.#.qkv", "12" and ".weight".
-struct weight_name {
-  checkpoint_name pattern;
-  std::string_view layer;
-  std::string_view suffix;
-
-  explicit weight_name(std::string_view name) noexcept {
-    for (std::string_view ending : {".weight", ".bias"}) {
-      if (name.ends_with(ending)) {
-        suffix = slice(name, name.size() - ending.size());
-        name.remove_suffix(ending.size());
-        break;
-      }
-    }
-    for (std::string_view list : {"vision.blocks.", "qformer.layers.", "phi.layers."}) {
-      if (!name.starts_with(list)) continue;
-      const std::string_view rest = slice(name, list.size());
-      layer = slice(rest, 0, (std::min)(rest.find('.'), rest.size()));
-      pattern.append(list).append("#").append(slice(rest, layer.size()));
-      return;
-    }
-    pattern.append(name);
-  }
-  /// A name of the other side for the same layer and with the same ending.
-  [[nodiscard]] checkpoint_name fill(std::string_view theirs) const noexcept {
-    const std::size_t hash = theirs.find('#');
-    checkpoint_name out(slice(theirs, 0, (std::min)(hash, theirs.size())));
-    if (hash != std::string_view::npos) out.append(layer).append(slice(theirs, hash + 1));
-    return out;
-  }
+  explicit decimal_text(float value) noexcept
+      : length(static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr - digits)) {}
+  [[nodiscard]] std::string_view view() const noexcept { return {digits, length}; }
 };
 
 }  // namespace detail
@@ -204,8 +137,14 @@ result<void> weight_finder::add_lora(request& r, std::string_view tensor, std::u
   OCELLUS_TRY(take(*b, {rows, rank}));
   const float scale = lora_alpha_ / static_cast<float>(rank);
   r.source.loras[r.source.lora_count++] = {a, b, first, rows, rank, scale, order};
-  return report_.add(convert_note::merged, r.name, " += ", static_cast<std::uint64_t>(lora_alpha_), " / ",
-                     rank, " * ", quoted{b->given}, " ", quoted{a->given});
+  const detail::decimal_text alpha(lora_alpha_);
+  if (rank != rank_told_) {
+    OCELLUS_TRY(report_.add(convert_note::choice, "LoRA of rank ", rank, " is added with a scale of ",
+                            alpha.view(), " / ", rank, " = ", detail::decimal_text(scale).view()));
+    rank_told_ = rank;
+  }
+  return report_.add(convert_note::merged, r.name, " += ", alpha.view(), " / ", rank, " * ", quoted{b->given},
+                     " ", quoted{a->given});
 }
 
 /// q, k and v of all heads, from whichever of the three layouts there is. A stage file trained on one layout may overlay
