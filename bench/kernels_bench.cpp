@@ -216,14 +216,22 @@ struct linear_case {
   std::uint32_t t, n, k;
 };
 
+/// Bytes of a matrix and its scales.
+std::uint64_t matrix_bytes(weight_format format, std::uint32_t n, std::uint32_t k) {
+  const std::uint64_t scales =
+      is_quantized(format) ? ocellus::panel_scale_bytes(k).value() * ((n + 15) / 16) : 0;
+  return ocellus::packed_bytes(format, n, k).value() + scales;
+}
+
 /// Seconds for one call on each of `count` matrices that lie one behind the other in `weights`.
 double run_linear(machine& m, const linear_case& c, const block& weights, std::size_t count,
                   const ocellus::matrix& x, const ocellus::matrix& out) {
-  const std::uint64_t size = ocellus::packed_bytes(c.format, c.n, c.k).value();
+  const std::uint64_t codes = ocellus::packed_bytes(c.format, c.n, c.k).value(),
+                      size = matrix_bytes(c.format, c.n, c.k);
   return seconds_of([&] {
     for (std::size_t i = 0; i < count; ++i) {
       ocellus::linear_output o;
-      o.weight = {weights.data(), i * size, c.format, c.n, c.k};
+      o.weight = {weights.data(), i * size, c.format, c.n, c.k, i * size + codes};
       o.out = out;
       m.table.linear(m.ctx, x, &o, 1);
     }
@@ -279,7 +287,7 @@ void bench_target(const ocellus::kernels& table, const ocellus::host& hooks, con
     check_linear(m, c, weights);
     char text[96];
     std::snprintf(text, sizeof text, "linear %4u x %5u -> %5u %s", c.t, c.k, c.n, name_of(c.format).data());
-    const double size = static_cast<double>(ocellus::packed_bytes(c.format, c.n, c.k).value());
+    const double size = static_cast<double>(matrix_bytes(c.format, c.n, c.k));
     lines.push_back({text,
                      size * static_cast<double>(count),
                      2.0 * c.t * c.n * c.k * static_cast<double>(count),
@@ -288,13 +296,11 @@ void bench_target(const ocellus::kernels& table, const ocellus::host& hooks, con
                      },
                      {}});
   };
-  const weight_format formats[] = {weight_format::f32, weight_format::bf16, weight_format::f16};
-  for (weight_format f : formats) {
-    add_linear({f, 1, 10240, 2560}, bytes / ocellus::packed_bytes(f, 10240, 2560).value());
+  for (weight_format f : ocellus::weight_formats) {
+    add_linear({f, 1, 10240, 2560}, bytes / matrix_bytes(f, 10240, 2560));
   }
-  add_linear({weight_format::bf16, 1, 2560, 10240},
-             bytes / ocellus::packed_bytes(weight_format::bf16, 2560, 10240).value());
-  for (weight_format f : formats) add_linear({f, 64, 6144, 1408}, 1);
+  add_linear({weight_format::bf16, 1, 2560, 10240}, bytes / matrix_bytes(weight_format::bf16, 2560, 10240));
+  for (weight_format f : ocellus::weight_formats) add_linear({f, 64, 6144, 1408}, 1);
   add_linear({weight_format::f32, 64, 2560, 10240}, 1);
   add_linear({weight_format::bf16, 64, 10240, 2560}, 1);
   add_linear({weight_format::bf16, 8, 10240, 2560}, 2);
@@ -361,7 +367,7 @@ int main(int argc, char** argv) {
   ocellus::host hooks;
   hooks.tasks = pool->hooks();
 
-  // Halves that are small normal numbers both as bf16 and as f16, and as pairs in an f32.
+  // Halves that are small normal numbers both as bf16 and as f16, and as pairs in an f32; as codes they may be anything.
   const block weights((o.mib << 20) + 4096);
   std::mt19937 generator(1);
   auto* halves = static_cast<std::uint16_t*>(weights.data());

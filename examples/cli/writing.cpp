@@ -16,8 +16,11 @@ void read_formats(arguments& given, ocellus::weight_format& format,
 }
 
 void report_writing(void*, std::uint64_t done, std::uint64_t total) {
-  const std::uint64_t percent = total == 0 ? 100 : done / ((total + 99) / 100);
-  progress("writing " + bytes_text(total) + ": " + std::to_string(percent) + " %");
+  constexpr std::size_t width = 30;
+  const double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+  const auto full = static_cast<std::size_t>(part * width);
+  progress("writing [" + std::string(full, '#') + std::string(width - full, ' ') + "] " +
+           fixed_text(100 * part, 0) + " % of " + bytes_text(total));
 }
 
 void note_written(std::string_view file, const ocellus::model_file_size& size) {

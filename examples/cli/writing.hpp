@@ -13,7 +13,7 @@ namespace ocellus_cli {
 void read_formats(arguments& given, ocellus::weight_format& format,
                   std::optional<ocellus::weight_format>& vision_format);
 
-/// For progress_hooks: "writing 2.3 GB: 17 %".
+/// For progress_hooks: "writing [#####     ] 17 % of 2.3 GB".
 void report_writing(void*, std::uint64_t done, std::uint64_t total);
 
 /// "wrote FILE, 2.3 GB; 3,899,000,000 weights in matrices, 4.63 bits each"
