@@ -12,6 +12,25 @@ cmake_build() {
   cmake --build "$folder" --parallel "$jobs"
 }
 
+# every_error_code FILE: is every code of the library among those that the tests produced?
+every_error_code() {
+  local made=$1 code passed=0 failed=0
+  if [ ! -f "$made" ]; then
+    echo "no tests were run"
+    return 77
+  fi
+  for code in $(sed -n 's/^ *X([0-9]*, \([a-z0-9_]*\), ".*/\1/p' "$root/include/ocellus/error_code.hpp"); do
+    if grep -qx "$code" "$made"; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+      echo "no test produces the error $code"
+    fi
+  done
+  [ "$passed" -gt 0 ]
+  count "$passed" "$failed" 0
+}
+
 # Not by any version: what it makes of a line differs from one to the next.
 check_format() {
   if ! clang-format --version | grep -q ' version 14\.'; then
