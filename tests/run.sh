@@ -50,6 +50,8 @@ if [ "$step_ok" -eq 1 ]; then
   for script in $(find tests -name '*_test.sh' | sort); do
     step "gcc: ${script#tests/}" env OCELLUS_PROGRAM="$build/examples/ocellus" bash "$script"
   done
+  step "gcc: every system call" system_calls \
+    "$build/CMakeFiles/ocellus_implementation.dir/examples/support/implementation.cpp.o"
   step "gcc: every error code" every_error_code "$OCELLUS_ERRORS_MADE"
   unset OCELLUS_ERRORS_MADE
 fi
