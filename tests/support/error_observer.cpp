@@ -1,5 +1,6 @@
 // Which errors the library made, for the step of tests/run.sh that asks whether a test produces every code: linked in with
-// OCELLUS_OBSERVE_ERRORS. At its end a program adds their names, one a line, to the file that OCELLUS_ERRORS_MADE names.
+// OCELLUS_OBSERVE_ERRORS. At its end a program adds their names, one a line, to the file that OCELLUS_ERRORS_MADE names. An
+// error that a hook of a test returns counts as well; tests have none but write_failed.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
