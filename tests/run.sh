@@ -41,12 +41,19 @@ step() {
 
 step "packages" install_missing "${packages_base[@]}"
 [ "$step_ok" -eq 1 ] || { finish_steps; exit 1; }
-step "gcc: build" cmake_build "$build" -DCMAKE_BUILD_TYPE=Release -DOCELLUS_BUILD_TESTS=ON -DOCELLUS_BUILD_BENCH=ON
+step "gcc: build" cmake_build "$build" -DCMAKE_BUILD_TYPE=Release -DOCELLUS_BUILD_TESTS=ON -DOCELLUS_BUILD_BENCH=ON \
+  -DOCELLUS_OBSERVE_ERRORS=ON
 if [ "$step_ok" -eq 1 ]; then
+  export OCELLUS_ERRORS_MADE=$build/errors_made.txt
+  rm -f "$OCELLUS_ERRORS_MADE"
   step "gcc: unit tests" doctest "$build/tests/ocellus_tests"
   for script in $(find tests -name '*_test.sh' | sort); do
     step "gcc: ${script#tests/}" env OCELLUS_PROGRAM="$build/examples/ocellus" bash "$script"
   done
+  step "gcc: every system call" system_calls \
+    "$build/CMakeFiles/ocellus_implementation.dir/examples/support/implementation.cpp.o"
+  step "gcc: every error code" every_error_code "$OCELLUS_ERRORS_MADE"
+  unset OCELLUS_ERRORS_MADE
 fi
 
 if [ "$full" -eq 1 ]; then

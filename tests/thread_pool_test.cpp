@@ -9,6 +9,10 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "support/counting_memory.hpp"
+#include "support/system_faults.hpp"
+
 #if !defined(_WIN32)
 #include <signal.h>
 #include <sys/wait.h>
@@ -192,6 +196,19 @@ TEST_CASE("thread_pool: no memory is an error and leaves nothing behind") {
   }
   CHECK(counts.live == 0);
 }
+
+#if !defined(OCELLUS_TEST_SYSTEM_FAULTS)
+TEST_CASE("thread_pool: threads that the system refuses are an error") { OCELLUS_SKIP_SYSTEM_FAULTS(); }
+#else
+TEST_CASE("thread_pool: threads that the system refuses are an error, and those before them end") {
+  ocellus_tests::fail_every_system_call([] {
+    ocellus_tests::counting_memory memory;
+    const auto pool = ocellus::thread_pool::make(5, memory.hooks());
+    if (pool) CHECK(each_ran_once(pool->hooks(), 20));
+    return std::string(pool ? "ok" : name_of(pool.error().code()));
+  });
+}
+#endif
 
 #if !defined(_WIN32)
 TEST_CASE("thread_pool: the child of fork() works alone and may destroy its copy") {

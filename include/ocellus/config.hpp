@@ -16,6 +16,8 @@
 //   OCELLUS_STATIC_DISPATCH  build the CPU kernels for the compiler's -march alone and link to nothing;
 //                            without it they are built for several targets and chosen at run time (needs libhwy).
 //   OCELLUS_NO_IMAGE_FILES   leave out PNG/JPEG decoding, and with it the need for stb_image.
+//   OCELLUS_OBSERVE_ERRORS   for tests: every error that is made is told to detail::observe_error, a function of the
+//                            program.
 
 // The version is part of every symbol, so that two versions can live in one program.
 #define OCELLUS_ABI v0_1

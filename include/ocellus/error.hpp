@@ -1,4 +1,5 @@
-// error: a code and a message in a fixed inline buffer. result<T>: a value or an error. Nothing here allocates.
+// error: a code and a message in a fixed inline buffer. message_text: such a message alone. result<T>: a value or an error.
+// Nothing here allocates.
 #ifndef OCELLUS_ERROR_HPP
 #define OCELLUS_ERROR_HPP
 
@@ -24,27 +25,17 @@ struct shape_text {
   std::span<const std::uint64_t> dims;
 };
 
-/// What went wrong: a stable code and a message that names the thing. Copyable, 256 bytes, never allocates.
-class error {
+/// One line of text in a fixed inline buffer; what does not fit is cut.
+class message_text {
  public:
   static constexpr std::size_t capacity = 252;
 
-  /// Joins the parts (string_view, integers, quoted, shape_text) into the message; what does not fit is cut.
+  /// Joins the parts: string_view, integers, quoted, shape_text.
   template <class... Parts>
-  explicit error(error_code code, const Parts&... parts) noexcept : code_(code) {
+  explicit message_text(const Parts&... parts) noexcept {
     (append(parts), ...);
   }
-
-  [[nodiscard]] error_code code() const noexcept { return code_; }
-  [[nodiscard]] std::string_view message() const noexcept { return {text_, length_}; }
-
-  /// Puts where it happened before the message: "model.safetensors: header is longer than the file".
-  template <class... Parts>
-  [[nodiscard]] error in(const Parts&... parts) const noexcept {
-    error outer(code_, parts..., ": ");
-    outer.append(message());
-    return outer;
-  }
+  [[nodiscard]] std::string_view view() const noexcept { return {text_, length_}; }
 
  private:
   void append(char c) noexcept {
@@ -89,10 +80,40 @@ class error {
     append(']');
   }
 
-  error_code code_;
   std::uint8_t length_ = 0;
   char text_[capacity];
   static_assert(capacity < 256);
+};
+
+namespace detail {
+#if defined(OCELLUS_OBSERVE_ERRORS)
+void observe_error(error_code code) noexcept;  // the program's
+#else
+constexpr void observe_error(error_code) noexcept {}
+#endif
+}  // namespace detail
+
+/// What went wrong: a stable code and a message that names the thing. Copyable, 256 bytes, never allocates.
+class error {
+ public:
+  /// The parts are those of a message.
+  template <class... Parts>
+  explicit error(error_code code, const Parts&... parts) noexcept : code_(code), message_(parts...) {
+    detail::observe_error(code);
+  }
+
+  [[nodiscard]] error_code code() const noexcept { return code_; }
+  [[nodiscard]] std::string_view message() const noexcept { return message_.view(); }
+
+  /// Puts where it happened before the message: "model.safetensors: header is longer than the file".
+  template <class... Parts>
+  [[nodiscard]] error in(const Parts&... parts) const noexcept {
+    return error(code_, parts..., ": ", message());
+  }
+
+ private:
+  error_code code_;
+  message_text message_;
 };
 
 /// A value of type T, or the error that stands in its place. Reading the wrong one is undefined: test first.

@@ -230,6 +230,29 @@ TEST_CASE("chat: refused memory for a question changes nothing") {
   }
 }
 
+TEST_CASE("chat: refused memory at the end of an answer leaves a turn that can be dropped and asked again") {
+  // The stop string begins inside a token of so many bytes that encoding the rest of it takes memory.
+  const tiny_model model(says({'a', tiny_token::long_hash, tiny_token::two_hashes}));
+  counting_memory memory;
+  host hooks;
+  hooks.memory = memory.hooks();
+  chat c = open_chat(model.get(), {}, hooks);
+  REQUIRE(c.begin("one"));
+  memory.fail(1, counting_memory::failing::for_ever);
+  const auto refused = c.answer(ocellus::text_sink{});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == error_code::out_of_memory);
+  CHECK(c.answer(ocellus::text_sink{}).error().code() == error_code::turn_state);
+  memory.fail(0, counting_memory::failing::never);
+  REQUIRE(c.drop());
+  CHECK(c.inner().length() == 0);
+  CHECK(c.turns() == 0);
+  const auto reply = c.ask("one");
+  REQUIRE(reply);
+  CHECK(reply->text == "a" + std::string(60, 'x'));
+  CHECK(reply->end == finish::stop);
+}
+
 TEST_CASE("chat: nothing of a dropped answer is in the next one") {
   // The first token begins a code point that the second does not go on with; dropped between the two.
   const tiny_model model(says({0xc3, 'x', tiny_token::stop}));

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "ocellus/io/safetensors.hpp"
+#include "ocellus/model/convert_sources.hpp"
 #include "ocellus/model/model.hpp"
 #include "ocellus/model/position_table.hpp"
 #include "ocellus/text/tokenizer.hpp"
@@ -421,6 +422,18 @@ TEST_CASE("convert: a missing, unknown or misshapen tensor is named") {
   files = published_files();
   published_files::add(files.stage_file, std::string(300, 'x'), {5});
   refused(files, "tensor_unknown", "xxx");
+}
+
+TEST_CASE("convert: a weight that no rule knows is the library's own mistake") {
+  checkpoint none{host()};
+  REQUIRE(none.seal());
+  convert_report report;
+  const model_config config;
+  weight_finder finder(none, config, 16.0f, report);
+  const auto found = finder.find("phi.layers.0.surprise.weight", weight_shape::matrix, 16, 16);
+  REQUIRE_FALSE(found);
+  CHECK(found.error().code() == error_code::internal);
+  CHECK(std::string(found.error().message()).find("phi.layers.0.surprise.weight") != std::string::npos);
 }
 
 TEST_CASE("convert: weights that are not finite or too large for the format are named") {

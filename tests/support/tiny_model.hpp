@@ -34,11 +34,11 @@ struct tiny_options {
   std::uint32_t seed = 1;
 };
 
-/// The vocabulary: 256 bytes, "##", "###", " ###", <|endoftext|>, "\xc3\xa4" (half of a code point more), "ok#"; then ids
+/// The vocabulary: 256 bytes, "##", "###", " ###", <|endoftext|>, "ok#", "ok", sixty x and "#"; then ids
 /// without a token up to tiny_vocabulary.
 namespace tiny_token {
 inline constexpr std::uint32_t two_hashes = 256, stop = 257, space_stop = 258, end_of_text = 259,
-                               ok_hash = 260;
+                               ok_hash = 260, long_hash = 262;
 }
 inline constexpr std::uint32_t tiny_vocabulary = 270;
 
@@ -148,6 +148,7 @@ struct tiny_words {
     add("##"), add("###"), add(" ###"), add("<|endoftext|>");
     add("ok#");
     const auto ok = add("ok");
+    add(std::string(60, 'x') + "#");
     merges = {'#', '#', tiny_token::two_hashes, '#', ' ', tiny_token::stop, 'o', 'k', ok, '#'};
     added = {tiny_token::end_of_text, ocellus::added_special | ocellus::added_raw};
     special = {tiny_token::end_of_text};

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <chrono>
 #include <climits>
+#include <cstdlib>
+#include <memory>
 #include <random>
 #include <string>
 
@@ -233,6 +235,18 @@ TEST_CASE("tokenizer: words of up to 48 bytes need no memory but the output's") 
   const std::size_t before = memory.requests();
   REQUIRE(real().encode(text, ids));
   CHECK(memory.requests() == before);
+}
+
+TEST_CASE("tokenizer: a text that is too long is refused before it is read") {
+  constexpr std::size_t size = ocellus::tokenizer::max_text_bytes + 1;
+  const std::unique_ptr<void, void (*)(void*)> untouched(std::calloc(size, 1), std::free);  // costs no memory
+  REQUIRE(untouched);
+  ocellus::array<std::uint32_t> ids;
+  REQUIRE(ids.push_back(7));
+  const auto encoded = real().encode({static_cast<const char*>(untouched.get()), size}, ids);
+  REQUIRE_FALSE(encoded);
+  CHECK(encoded.error().code() == ocellus::error_code::text_too_long);
+  CHECK(ids.size() == 1);
 }
 
 TEST_CASE("tokenizer: out of memory is an error and the output stays as it was") {

@@ -52,7 +52,7 @@ struct chat_state;
 }
 
 /// One conversation. Move-only; one thread at a time, a second one gets error_code::busy. Computing an answer allocates
-/// nothing; taking a question and keeping a picture do.
+/// nothing, unless a stop string begins behind more than 48 bytes of one token; taking a question and keeping a picture do.
 ///
 /// What stays in the context behind a turn is what the template's training or demonstration had there: the question as
 /// laid out, then the answer's own tokens without the stop string and without white space before it. A later turn
@@ -104,7 +104,7 @@ class chat {
   /// finished), text_too_long, out_of_memory.
   [[nodiscard]] result<void> begin(std::string_view question) noexcept;
   /// Goes on with the answer until it is finished (`done`) or the time is up. Errors: turn_state (nothing was begun),
-  /// numeric (the turn can only be dropped), cancelled (call again to go on, or drop()).
+  /// cancelled (call again to go on, or drop()), numeric and out_of_memory (the turn can only be dropped).
   [[nodiscard]] result<step_state> step(time_budget budget = {}) noexcept;
   /// The piece of the answer that is new since the last call; valid until the chat is used again.
   [[nodiscard]] std::string_view take() noexcept;

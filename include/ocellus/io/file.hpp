@@ -105,7 +105,8 @@ class output_file {
   ~output_file() { discard(); }
   void swap(output_file& other) noexcept;
 
-  /// Errors, all naming the path: bad_path, not_found (of the folder), open_failed, out_of_memory.
+  /// Errors, all naming the path: bad_path, not_found (of the folder), not_regular (what is there already),
+  /// open_failed, out_of_memory.
   [[nodiscard]] static result<output_file> create(std::string_view path,
                                                   const memory_hooks& memory = {}) noexcept;
   /// Appends. Errors: write_failed (a full disk, ...).

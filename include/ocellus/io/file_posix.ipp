@@ -210,7 +210,10 @@ result<byte_source> byte_source::open(std::string_view path, const memory_hooks&
   if (auto room = made.allocate(bytes, memory); !room) return room.error().in(quoted{path});
   OCELLUS_TRY(detail::posix_read(number, const_cast<std::byte*>(made.data_), made.size_, path));
   struct stat after;
-  if (::fstat(number, &after) != 0 || !detail::posix_same_file(before, after)) {
+  if (::fstat(number, &after) != 0) {
+    return detail::posix_error(error_code::read_failed, "look again at", path, errno);
+  }
+  if (!detail::posix_same_file(before, after)) {
     return error(error_code::file_changed, quoted{path}, " changed while it was read");
   }
   return made;
@@ -224,14 +227,14 @@ result<output_file> output_file::create(std::string_view path, const memory_hook
   OCELLUS_ASSIGN(made.path_, copy_text(path, memory));
   OCELLUS_ASSIGN(made.target_, detail::posix_path(path, "", memory));
   struct stat old;
-  if (::stat(made.target_.data(), &old) == 0 &&
-      !S_ISREG(old.st_mode)) {  // never put a file in place of /dev/null
+  if (::stat(made.target_.data(), &old) != 0) {
+    if (errno != ENOENT) return detail::posix_error(detail::posix_open_code(errno), "look at", path, errno);
+  } else if (!S_ISREG(old.st_mode)) {  // never put a file in place of /dev/null
     return error(error_code::not_regular, quoted{path}, " exists and is no regular file");
   }
   for (unsigned attempt = 0; attempt < 1000; ++attempt) {
-    const error suffix(error_code::internal, ".", static_cast<std::int64_t>(::getpid()), "-", attempt,
-                       ".tmp");
-    OCELLUS_ASSIGN(made.temporary_, detail::posix_path(path, suffix.message(), memory));
+    const message_text suffix(".", static_cast<std::int64_t>(::getpid()), "-", attempt, ".tmp");
+    OCELLUS_ASSIGN(made.temporary_, detail::posix_path(path, suffix.view(), memory));
     int number = -1;
     do {
       number = ::open(made.temporary_.data(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

@@ -215,11 +215,10 @@ result<output_file> output_file::create(std::string_view path, const memory_hook
     return error(error_code::not_regular, quoted{path}, " exists and is no regular file");
   }
   for (unsigned attempt = 0; attempt < 1000; ++attempt) {
-    const error suffix(error_code::internal, ".", static_cast<std::uint64_t>(::GetCurrentProcessId()), "-",
-                       attempt, ".tmp");
+    const message_text suffix(".", static_cast<std::uint64_t>(::GetCurrentProcessId()), "-", attempt, ".tmp");
     made.temporary_ = array<wchar_t>(memory);
     bool fits = made.temporary_.append(made.target_.span().first(made.target_.size() - 1));
-    for (char c : suffix.message()) fits = fits && made.temporary_.push_back(static_cast<wchar_t>(c));
+    for (char c : suffix.view()) fits = fits && made.temporary_.push_back(static_cast<wchar_t>(c));
     if (!fits || !made.temporary_.push_back(L'\0')) return no_memory("a path");
     HANDLE file = ::CreateFileW(made.temporary_.data(), GENERIC_WRITE, 0, nullptr, CREATE_NEW,
                                 FILE_ATTRIBUTE_NORMAL, nullptr);

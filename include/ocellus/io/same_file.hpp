@@ -9,7 +9,7 @@
 namespace ocellus::inline OCELLUS_ABI {
 
 /// True if both exist and are the same file, by whatever names (links, "./", letter case). Errors: bad_path,
-/// out_of_memory.
+/// open_failed (the system does not tell whether there is such a file), out_of_memory.
 [[nodiscard]] result<bool> same_file(std::string_view a, std::string_view b,
                                      const memory_hooks& memory = {}) noexcept;
 

@@ -24,15 +24,22 @@ struct file_identity {
                                           FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr,
                                           OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, nullptr));
   BY_HANDLE_FILE_INFORMATION info;
-  if (file.valid() && ::GetFileInformationByHandle(file.handle, &info) != 0) {
-    found = {info.dwVolumeSerialNumber, std::uint64_t{info.nFileIndexHigh} << 32 | info.nFileIndexLow, true};
+  if (!file.valid() || ::GetFileInformationByHandle(file.handle, &info) == 0) {
+    const DWORD number = ::GetLastError();
+    const error_code code = windows_open_code(number);
+    if (!file.valid() && code == error_code::not_found) return found;
+    return windows_error(code, "look at", path, number);
   }
+  found = {info.dwVolumeSerialNumber, std::uint64_t{info.nFileIndexHigh} << 32 | info.nFileIndexLow, true};
 #else
   OCELLUS_ASSIGN(const array<char> name, posix_path(path, "", memory));
   struct ::stat info;
-  if (::stat(name.data(), &info) == 0) {
-    found = {static_cast<std::uint64_t>(info.st_dev), static_cast<std::uint64_t>(info.st_ino), true};
+  if (::stat(name.data(), &info) != 0) {
+    const error_code code = posix_open_code(errno);
+    if (code == error_code::not_found) return found;
+    return posix_error(code, "look at", path, errno);
   }
+  found = {static_cast<std::uint64_t>(info.st_dev), static_cast<std::uint64_t>(info.st_ino), true};
 #endif
   return found;
 }

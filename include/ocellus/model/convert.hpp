@@ -62,11 +62,11 @@ class convert_report {
     for (const entry& e : lines_) n += e.note == note ? 1 : 0;
     return n;
   }
-  /// Adds a line of the parts that error takes; it is cut at 252 bytes.
+  /// Adds a line of the parts that message_text takes, which cuts it.
   template <class... Parts>
   [[nodiscard]] result<void> add(convert_note note, const Parts&... parts) noexcept {
-    const error words(error_code::internal, parts...);
-    if (!text_.append(words.message()) || !lines_.push_back({note, text_.size()}))
+    const message_text words(parts...);
+    if (!text_.append(words.view()) || !lines_.push_back({note, text_.size()}))
       return no_memory("the report");
     return {};
   }
