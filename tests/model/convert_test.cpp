@@ -430,7 +430,8 @@ TEST_CASE("convert: a weight that no rule knows is the library's own mistake") {
   convert_report report;
   const model_config config;
   weight_finder finder(none, config, 16.0f, report);
-  const auto found = finder.find("phi.layers.0.surprise.weight", weight_shape::matrix, 16, 16);
+  const auto found =
+      finder.find({tensor_name("phi.layers.0.surprise.weight"), weight_kind::matrix, {}, 16, 16});
   REQUIRE_FALSE(found);
   CHECK(found.error().code() == error_code::internal);
   CHECK(std::string(found.error().message()).find("phi.layers.0.surprise.weight") != std::string::npos);
