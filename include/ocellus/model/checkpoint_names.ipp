@@ -150,7 +150,10 @@ bool is_surplus_name(std::string_view name) noexcept {
   for (std::string_view prefix : prefixes) {
     if (name.starts_with(prefix)) return true;
   }
-  if (name == "temp" || name == "Qformer.bert.embeddings.position_ids") return true;
+  if (name == "temp" || name == "Qformer.bert.embeddings.position_ids" ||
+      name == "llama_model.model.rotary_emb.inv_freq") {
+    return true;
+  }
   std::uint32_t layer = 0;
   std::string_view rest;
   if (split_layer_name(name, "Qformer.bert.encoder.layer.", layer, rest)) {
