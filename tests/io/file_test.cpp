@@ -236,6 +236,41 @@ TEST_CASE("file: a file that shrinks or changes while it is read") {
   }
 }
 
+namespace {
+
+/// Bytes of mapped files in this process's memory, nothing where the system does not tell.
+std::size_t resident_file_bytes() {
+  const std::string status = read_text("/proc/self/status");
+  const std::size_t at = status.find("RssFile:");
+  return at == std::string::npos ? 0 : std::stoul(status.substr(at + 8)) * 1024;
+}
+
+}  // namespace
+
+TEST_CASE("file: evicted bytes leave memory and come back when they are read") {
+  const temporary_folder folder;
+  std::string content(std::size_t{16} << 20, '\0');
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i / 4096 * 7 + i);
+  write_text(folder / "file", content);
+  for (const load_mode mode : all_modes) {
+    const auto made = byte_source::open(folder / "file", {}, {mode});
+    REQUIRE(made);
+    CHECK(made->chars() == content);
+    const std::size_t before = resident_file_bytes();
+    made->evict(made->bytes().subspan(4097, content.size() - 10'000));  // at no page's beginning or end
+    made->evict({});
+    const std::size_t after = resident_file_bytes();
+    if (made->is_mapped() && before != 0) CHECK(after + (std::size_t{15} << 20) < before);
+    CHECK(made->chars() == content);
+    made->evict(made->bytes());
+    made->evict(made->bytes().last(1));
+    CHECK(made->chars() == content);
+  }
+  const byte_source borrowed = byte_source::borrow(std::as_bytes(std::span(content)));
+  borrowed.evict(borrowed.bytes());
+  CHECK(borrowed.chars() == content);
+}
+
 TEST_CASE("file: a huge file of holes costs nothing to map and too much to read") {
   const temporary_folder folder;
   const std::string path = folder / "holes";

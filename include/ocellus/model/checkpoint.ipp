@@ -188,6 +188,7 @@ result<void> checkpoint::use(checkpoint_tensor& tensor) noexcept {
   source& from = files_[tensor.file];
   if (!from.torch) return {};
   auto intact = from.torch->verify(tensor.storage_index);
+  evict(tensor);  // verifying read it all
   if (!intact) return intact.error().in(quoted{from.path.view()}, ": tensor ", quoted{tensor.given});
   return {};
 }

@@ -270,6 +270,7 @@ struct conversion {
         OCELLUS_TRY(put(std::as_bytes(values)));
       }
     }
+    reader.end();
     return {};
   }
   /// Rows of the table: the format's elements, each row padded with zeros to a multiple of 64.

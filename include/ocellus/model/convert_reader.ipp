@@ -71,6 +71,16 @@ void weight_reader::read_row(std::uint32_t i, std::span<float> out) noexcept {
   }
 }
 
+void weight_reader::end() noexcept {
+  for (const weight_part& part : std::span(source_->parts, source_->part_count)) {
+    if (part.tensor != nullptr) from_.evict(*part.tensor);
+  }
+  for (const weight_lora& lora : std::span(source_->loras, source_->lora_count)) {
+    from_.evict(*lora.a);
+    from_.evict(*lora.b);
+  }
+}
+
 /// Row 0 is the class token's; the others are a picture of positions, resized by 4 x 4 taps, along x first.
 void weight_reader::read_position(std::uint32_t i, std::span<float> out) noexcept {
   const weight_source& s = *source_;

@@ -90,6 +90,8 @@ class weight_reader {
   [[nodiscard]] result<void> begin(const weight_source& source) noexcept;
   /// Row i of it. out: [k].
   void read_row(std::uint32_t i, std::span<float> out) noexcept;
+  /// After the last row: the weight's bytes leave memory, so that one weight at a time is in it.
+  void end() noexcept;
 
  private:
   void read_position(std::uint32_t i, std::span<float> out) noexcept;
