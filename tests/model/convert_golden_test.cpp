@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "../../examples/support/golden_diff.hpp"
+#include "ocellus/io/safetensors_writer.hpp"
 #include "ocellus/model/convert.hpp"
 #include "support/golden_folder.hpp"
 #include "support/skip.hpp"
@@ -195,6 +196,29 @@ void merge_lora(published_files& files, std::size_t heads) {
   erase(files.stage_file, ".lora_");
 }
 
+/// A safetensors file of the tensors rounded to f16.
+std::string in_f16(const tensor_map& tensors) {
+  ocellus::safetensors_writer writer;
+  for (const auto& [name, t] : tensors) {
+    ocellus::shape dims;
+    for (std::int64_t d : t.dims) REQUIRE(dims.push_back(static_cast<std::uint64_t>(d)));
+    REQUIRE(writer.add(name, ocellus::dtype::f16, dims));
+  }
+  std::string file;
+  REQUIRE(writer.begin(
+      {&file, [](void* to, std::span<const std::byte> bytes) noexcept -> ocellus::result<void> {
+         static_cast<std::string*>(to)->append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+         return {};
+       }}));
+  for (const auto& [name, t] : tensors) {
+    std::vector<ocellus::f16> rounded;
+    for (const float value : t.values) rounded.push_back(ocellus::to_f16(value));
+    REQUIRE(writer.write(std::as_bytes(std::span(rounded))));
+  }
+  REQUIRE(writer.finish());
+  return file;
+}
+
 /// The same tensors, values within a rounding or two of f32.
 void check_close(const std::string& one, const std::string& other) {
   const auto a = ocellus::safetensors::parse(std::as_bytes(std::span(one)));
@@ -317,6 +341,18 @@ void check_golden(const fs::path& folder) {
     r.edit(changed);
     CHECK(golden.run(changed, r.phi) == golden.own);
   }
+
+  // One shard in f16, as the golden has Phi-2, the other in f32.
+  const temporary_folder mixed;
+  const published_files::paths paths = golden.files.write(mixed, form::shards);
+  ocellus::checkpoint shard{ocellus::host()};
+  const std::string first_shard = paths.phi + "/model-00001-of-00002.safetensors";
+  const auto added = shard.add_file(ocellus::source_role::phi, first_shard);
+  REQUIRE(added);
+  const std::string halves = in_f16(tensors_of(shard));
+  shard = ocellus::checkpoint{ocellus::host()};
+  write_text(first_shard, halves);
+  CHECK(golden.run(paths) == golden.own);
 
   // Where the values must differ: LoRA that was merged before, and none at all.
   published_files merged = golden.files, zeros = golden.files, none = golden.files;
