@@ -326,7 +326,7 @@ class Theirs:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("views")
-    parser.add_argument("--count", type=int, default=200000)
+    parser.add_argument("--count", type=int, default=100000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     files = list(mutants(options.count, options.seed, make_corpus()))
