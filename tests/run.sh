@@ -5,7 +5,8 @@
 #   tests/run.sh                  one configuration: all unit tests and the goldens that come with the source
 #   tests/run.sh --goldens DIR    the larger goldens in DIR as well
 #   tests/run.sh --full           then: other compilers, no exceptions, static dispatch, the newest Highway, sanitizers,
-#                                 embedding, Meson, AArch64 (emulated), Windows (compiled), formatting
+#                                 embedding, Meson, AArch64 (emulated), Windows (compiled), formatting, mutated
+#                                 safetensors files judged by Python's safetensors too
 #   tests/run.sh --only PATTERN   of these, the steps whose name contains PATTERN (implies --full)
 #
 # Logs are in build/logs. JOBS=n compiles n files at a time (default: one for each processor).
@@ -66,6 +67,8 @@ if [ "$full" -eq 1 ]; then
   step "newest Highway: fetch" fetch_newest_highway
   if [ "$step_ok" -eq 1 ]; then step "newest Highway: build" build_newest_highway; fi
   if [ "$step_ok" -eq 1 ]; then step "newest Highway: unit tests" doctest "$build/full/newest_highway/tests/ocellus_tests"; fi
+  step "safetensors: fetch" fetch_safetensors
+  if [ "$step_ok" -eq 1 ]; then step "safetensors: mutants, with the format's own implementation" compare_safetensors; fi
   step "ASan and UBSan: build" build_asan
   if [ "$step_ok" -eq 1 ]; then step "ASan and UBSan: unit tests" run_asan; fi
   step "TSan: build" build_tsan

@@ -178,6 +178,33 @@ TEST_CASE("chat: what does not fit is refused before any work, with the numbers"
   CHECK(c.ask("short again"));
 }
 
+TEST_CASE(
+    "chat: a context too small for any question is full, an answer without bound ends with the context") {
+  const tiny_model model;
+  ocellus::chat_options options;
+  for (const std::uint32_t context : {1u, 2u, 3u}) {
+    options.session.context = context;
+    chat c = open_chat(model.get(), options);
+    CHECK(c.ask("").error().code() == error_code::context_full);
+    CHECK(c.show(tiny_picture().view));
+    CHECK(c.ask("?").error().code() == error_code::context_full);
+    CHECK(c.score("?", "!").error().code() == error_code::context_full);
+    CHECK(c.inner().length() == 0);
+  }
+  options.session.context = 60;
+  for (const std::uint32_t most : {59u, 0x80000000u, 0xffffffffu}) {
+    tiny_options talkative;
+    talkative.letters_only = true;
+    const tiny_model never_stops(talkative);
+    options.max_tokens = most;
+    chat c = open_chat(never_stops.get(), options);
+    const auto reply = c.ask("?");
+    REQUIRE(reply);
+    CHECK(reply->end == finish::context_full);
+    CHECK(c.inner().length() == 60);
+  }
+}
+
 TEST_CASE("chat: the template's end-of-text token, opening and answer end are where they belong") {
   tiny_options o;
   o.max_positions = 400;

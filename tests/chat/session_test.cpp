@@ -3,9 +3,17 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <cmath>
 #include <string>
 #include <vector>
 
+#if !defined(_WIN32)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+#include "ocellus/chat/sampler.hpp"
+#include "ocellus/thread_pool.hpp"
 #include "support/counting_memory.hpp"
 #include "support/session_fixture.hpp"
 
@@ -154,9 +162,71 @@ TEST_CASE("session: what does not fit is refused before any work") {
     REQUIRE(narrow.append(some_tokens(context)));
     CHECK(narrow.step());
   }
+  options.context = 0;  // as many as the model was made for
+  CHECK(open_session(model.get(), options).context() == 200);
   options.context = 201;
   CHECK(session::open(model.get(), options).error().code() == error_code::invalid_argument);
 }
+
+TEST_CASE("session: pixels that are no numbers go through, and what comes of them is told by the sampler") {
+  const tiny_model model;
+  session s = open_session(model.get());
+  std::vector<float> pixels(3 * 42 * 42, 0.5f);
+  for (const float odd : {std::nanf(""), INFINITY, -INFINITY, 3e38f}) {
+    pixels[1000] = odd;
+    image_embedding e;
+    REQUIRE(s.encode(std::span<const float>(pixels), e));
+    REQUIRE(s.rewind(0));
+    REQUIRE(s.append(e));
+    REQUIRE(s.step());
+    auto choose = ocellus::sampler::make({}, tiny_vocabulary);
+    REQUIRE(choose);
+    const auto id = choose->next(s.logits(), {});
+    if (odd == 3e38f) continue;  // large, and a number: anything may come of it
+    REQUIRE(!id);
+    CHECK(id.error().code() == error_code::numeric);
+  }
+  // The session is as it was.
+  REQUIRE(s.rewind(0));
+  REQUIRE(s.append(some_tokens(5)));
+  REQUIRE(s.step());
+  session fresh = open_session(model.get());
+  REQUIRE(fresh.append(some_tokens(5)));
+  REQUIRE(fresh.step());
+  CHECK(same_bits({s.logits().begin(), s.logits().end()}, {fresh.logits().begin(), fresh.logits().end()}));
+}
+
+#if !defined(_WIN32)
+TEST_CASE("session: a child of fork() goes on with model and session") {
+  const tiny_model model;
+  auto pool = ocellus::thread_pool::make(2);
+  REQUIRE(pool);
+  host hooks;
+  hooks.tasks = pool->hooks();
+  session s = open_session(model.get(), {}, hooks);
+  REQUIRE(s.append(some_tokens(9)));
+  REQUIRE(s.step());
+  REQUIRE(s.append(some_tokens(20, 8)));
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ::alarm(60);  // a hang ends the child
+  const bool done = s.step().has_value();
+  const std::vector<float> logits(s.logits().begin(), s.logits().end());
+  if (child == 0) {
+    // Compared with those of a session that never forked: the parent looks at the exit code alone.
+    auto alone = session::open(model.get());
+    bool same = alone && alone->append(some_tokens(9)) && alone->step() &&
+                alone->append(some_tokens(20, 8)) && alone->step();
+    same = same && same_bits(logits, {alone->logits().begin(), alone->logits().end()});
+    ::_exit(done && same ? 0 : 1);
+  }
+  int status = -1;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  CHECK(done);
+}
+#endif
 
 TEST_CASE("session: arguments that make no sense are errors") {
   const tiny_model model;

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -236,6 +237,41 @@ TEST_CASE("file: a file that shrinks or changes while it is read") {
   }
 }
 
+namespace {
+
+/// Bytes of mapped files in this process's memory, nothing where the system does not tell.
+std::size_t resident_file_bytes() {
+  const std::string status = read_text("/proc/self/status");
+  const std::size_t at = status.find("RssFile:");
+  return at == std::string::npos ? 0 : std::stoul(status.substr(at + 8)) * 1024;
+}
+
+}  // namespace
+
+TEST_CASE("file: evicted bytes leave memory and come back when they are read") {
+  const temporary_folder folder;
+  std::string content(std::size_t{16} << 20, '\0');
+  for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i / 4096 * 7 + i);
+  write_text(folder / "file", content);
+  for (const load_mode mode : all_modes) {
+    const auto made = byte_source::open(folder / "file", {}, {mode});
+    REQUIRE(made);
+    CHECK(made->chars() == content);
+    const std::size_t before = resident_file_bytes();
+    made->evict(made->bytes().subspan(4097, content.size() - 10'000));  // at no page's beginning or end
+    made->evict({});
+    const std::size_t after = resident_file_bytes();
+    if (made->is_mapped() && before != 0) CHECK(after + (std::size_t{15} << 20) < before);
+    CHECK(made->chars() == content);
+    made->evict(made->bytes());
+    made->evict(made->bytes().last(1));
+    CHECK(made->chars() == content);
+  }
+  const byte_source borrowed = byte_source::borrow(std::as_bytes(std::span(content)));
+  borrowed.evict(borrowed.bytes());
+  CHECK(borrowed.chars() == content);
+}
+
 TEST_CASE("file: a huge file of holes costs nothing to map and too much to read") {
   const temporary_folder folder;
   const std::string path = folder / "holes";
@@ -255,6 +291,55 @@ TEST_CASE("file: a huge file of holes costs nothing to map and too much to read"
   }
   memory.fail(2, counting_memory::failing::for_ever);
   CHECK(verdict(byte_source::open(path, memory.hooks(), {load_mode::read})) == "out_of_memory");
+}
+
+TEST_CASE("file: where mapping fails, a file is read") {
+  const temporary_folder folder;
+  const std::string path = folder / "file", content(300'000, 'c');
+  write_text(path, content);
+  // The host's memory is there already: the system has none to give.
+  struct reserve {
+    alignas(64) std::byte bytes[400'000];
+    std::size_t used = 0;
+  };
+  const auto room = std::make_unique<reserve>();
+  memory_hooks memory;
+  memory.context = room.get();
+  memory.allocate = [](void* context, std::size_t bytes, std::size_t) -> void* {
+    auto& r = *static_cast<reserve*>(context);
+    const std::size_t begin = (r.used + 63) / 64 * 64;
+    if (bytes > sizeof(r.bytes) - begin) return nullptr;
+    r.used = begin + bytes;
+    return r.bytes + begin;
+  };
+  memory.release = [](void*, void*, std::size_t, std::size_t) {};
+  struct rlimit before;
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  struct rlimit none = before;
+  none.rlim_cur = 1;
+  (void)opened(path);  // the stack that this takes is there then
+  REQUIRE(::setrlimit(RLIMIT_AS, &none) == 0);
+  const auto automatic = byte_source::open(path, memory);
+  const auto mapped = byte_source::open(path, memory, {load_mode::map});
+  const auto second = byte_source::open(path, memory);  // for which the reserve is too small
+  ::setrlimit(RLIMIT_AS, &before);
+  REQUIRE(automatic);
+  CHECK(!automatic->is_mapped());
+  CHECK(automatic->chars() == content);
+  CHECK(verdict(mapped) == "read_failed");
+  CHECK(verdict(second) == "out_of_memory");
+}
+
+TEST_CASE("file: what was read does not change with the file") {
+  const temporary_folder folder;
+  const std::string path = folder / "file", content(100'000, 'o');
+  write_text(path, content);
+  const auto made = byte_source::open(path, {}, {load_mode::read});
+  REQUIRE(made);
+  write_text(path, "new");
+  CHECK(made->chars() == content);
+  std::filesystem::remove(path);
+  CHECK(made->chars() == content);
 }
 
 TEST_CASE("file: an output that cannot be completed leaves nothing and harms nothing") {

@@ -5,12 +5,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "ocellus/io/file.hpp"
 #include "support/counting_memory.hpp"
+#include "support/skip.hpp"
+#include "support/temporary_folder.hpp"
 
 using namespace ocellus;
 
@@ -188,6 +193,27 @@ TEST_CASE("safetensors: memory is bounded by the header, even where the table is
     CHECK(memory.peak() <= file.size() + (std::size_t{32} << 20));
   }
   CHECK(memory.live() == 0);
+}
+
+TEST_CASE("safetensors: tensors beyond 4 GiB are where they are") {
+  const ocellus_tests::temporary_folder folder;
+  const std::string path = folder / "large.safetensors";
+  constexpr std::uint64_t large = 5'000'000'000;
+  const std::string header = R"({"a":{"dtype":"U8","shape":[5000000000],"data_offsets":[0,5000000000]},)"
+                             R"("b":{"dtype":"U8","shape":[3],"data_offsets":[5000000000,5000000003]}})";
+  ocellus_tests::write_text(path, file_of(header, ""));
+  std::error_code failed;
+  std::filesystem::resize_file(path, 8 + header.size() + large, failed);  // a hole
+  if (failed) OCELLUS_SKIP("the file system has no sparse files");
+  std::ofstream(path, std::ios::binary | std::ios::app) << "xyz";
+  const auto made = byte_source::open(path, {}, {load_mode::map});
+  if (!made) OCELLUS_SKIP("no room to map 5 GB");
+  const auto file = safetensors::parse(made->bytes());
+  REQUIRE(file);
+  CHECK(file->at("a")->bytes.size() == large);
+  CHECK(file->at("a")->load<char>(large - 1) == '\0');
+  CHECK(file->at("b")->load<char>(0) == 'x');
+  CHECK(file->at("b")->load<char>(2) == 'z');
 }
 
 TEST_CASE("safetensors: files of other formats are named in the message") {

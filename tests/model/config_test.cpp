@@ -157,6 +157,35 @@ TEST_CASE("config: the written form is read strictly") {
   for (const char* text : {"", "[]", "7", "{", "null"}) CHECK_FALSE(parse_model_config(text, {}));
 }
 
+TEST_CASE("config: every integer of the written form is an unsigned integer in its range") {
+  const std::string json = json_of(whole());
+  std::size_t integers = 0;
+  for (std::size_t at = json.find("\":"); at != std::string::npos; at = json.find("\":", at + 1)) {
+    const std::size_t value = at + 2, end = json.find_first_of(",}", value);
+    const std::string old = json.substr(value, end - value);
+    if (old.find_first_not_of("0123456789") != std::string::npos) continue;
+    const std::size_t name = json.rfind('"', at - 1) + 1;
+    const std::string field = json.substr(name, at - name);
+    if (field == "rope_theta") continue;  // a number that happens to be whole
+    ++integers;
+    CAPTURE(field);
+    for (const char* bad :
+         {"null", "\"7\"", "2.0", "2.5", "-1", "true", "[1]", "1e400", "18446744073709551616"}) {
+      const auto parsed = parse_model_config(json.substr(0, value) + bad + json.substr(end), {});
+      REQUIRE_FALSE(parsed);
+      CHECK(parsed.error().code() == error_code::config_field);
+    }
+    for (const char* bad : {"0", "2147483648", "9007199254740993", "18446744073709551615"}) {
+      const auto parsed = parse_model_config(json.substr(0, value) + bad + json.substr(end), {});
+      REQUIRE_FALSE(parsed);
+      const bool mask = field == "cross_layers";  // whose bits name layers
+      CHECK((parsed.error().code() == error_code::config_range ||
+             (mask && parsed.error().code() == error_code::config_mismatch)));
+    }
+  }
+  CHECK(integers == 20);
+}
+
 TEST_CASE("config: out of memory is an error") {
   const std::string json = json_of(whole());
   ocellus_tests::fail_every_allocation([&](const memory_hooks& m) { return parse_model_config(json, m); });

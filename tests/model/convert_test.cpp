@@ -19,6 +19,11 @@
 #include "support/skip.hpp"
 #include "support/small_tokenizer.hpp"
 
+#if !defined(_WIN32)
+#include <signal.h>
+#include <sys/resource.h>
+#endif
+
 using namespace ocellus;
 using namespace ocellus_tests;
 
@@ -523,6 +528,46 @@ TEST_CASE("convert: an input is never replaced, an old output only by a whole ne
   CHECK(seen.done == seen.total);
   CHECK(seen.total == a.report.file.bytes);
   CHECK(read_text(a.output) == converted(published_files()));
+}
+
+#if !defined(_WIN32)
+TEST_CASE("convert: a link to an input is that input, and a full disk leaves the old output") {
+  attempt a(published_files(), form::shards);
+  for (const std::string& input :
+       {a.paths.stage, a.paths.vit, a.paths.phi + "/model-00002-of-00002.safetensors"}) {
+    const std::string link = a.folder / "link.safetensors";
+    std::filesystem::create_symlink(input, link);
+    a.options.output = link;
+    CHECK(a.run().code == "output_is_input");
+    std::filesystem::remove(link);
+  }
+  a.options.output = a.output;
+  write_text(a.output, "old");
+  const std::size_t things = a.folder.size();
+  struct rlimit before;
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  struct rlimit little = before;
+  little.rlim_cur = 50'000;
+  const auto old_handler = ::signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &little) == 0);
+  a.run();
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, old_handler);
+  CHECK(a.code == "write_failed");
+  CHECK(read_text(a.output) == "old");
+  CHECK(a.folder.size() == things);
+}
+#endif
+
+TEST_CASE("convert: integers are no weights") {
+  attempt a{published_files()};
+  const std::string path = a.paths.phi + "/model.safetensors";
+  std::string file = read_text(path);
+  const std::size_t at = file.find("F32", file.find("\"model.layers.1.mlp.fc2.bias\""));
+  REQUIRE(at != std::string::npos);
+  write_text(path, file.replace(at, 3, "I32"));
+  CHECK(a.run().code == "tensor_shape");
+  CHECK(a.message.find("layers.1.mlp.fc2.bias\" is I32") != std::string::npos);
 }
 
 TEST_CASE("convert: the shards' index must say the truth") {

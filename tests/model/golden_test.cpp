@@ -6,10 +6,9 @@
 
 #include <filesystem>
 
-#include "ocellus/io/json.hpp"
 #include "ocellus/kernels/kernels.hpp"
 #include "ocellus/model/convert.hpp"
-#include "support/read_file.hpp"
+#include "support/golden_folder.hpp"
 #include "support/skip.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -20,18 +19,6 @@ using namespace ocellus_tests;
 using ocellus::weight_format;
 using ocellus_examples::golden_difference;
 using ocellus_examples::stage_difference;
-
-/// The pictures' size that a golden's folder tells, 0 if it has none.
-std::uint32_t image_size(const fs::path& folder) {
-  for (const char* name : {"convert.json", "reference_config.json"}) {
-    if (!fs::exists(folder / name)) continue;
-    const std::string words = read_file((folder / name).string());
-    const auto parsed = ocellus::json::parse(words, {});
-    REQUIRE(parsed);
-    return static_cast<std::uint32_t>(parsed->root().find("image_size").as_uint64().value_or(0));
-  }
-  return 0;
-}
 
 /// A folder's checkpoints as a model file, made in `to`.
 std::string convert(const fs::path& folder, std::uint32_t size, weight_format format,
@@ -92,7 +79,7 @@ void check_folder(const fs::path& folder, const std::vector<fs::path>& goldens, 
 
 TEST_CASE("golden: the committed model computes every stage as the reference does, on every target") {
   const fs::path folder = fs::path(OCELLUS_TEST_DATA) / "golden";
-  check_folder(folder, {folder / "golden.safetensors"}, image_size(folder));
+  check_folder(folder, {folder / "golden.safetensors"}, golden_image_size(folder));
 }
 
 TEST_CASE("golden: random models and plain Phi-2 compute every stage as the reference does") {
@@ -100,7 +87,7 @@ TEST_CASE("golden: random models and plain Phi-2 compute every stage as the refe
   int folders = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(goldens_folder()) / "goldens")) {
     if (!fs::exists(entry.path() / "golden.safetensors")) continue;
-    check_folder(entry.path(), {entry.path() / "golden.safetensors"}, image_size(entry.path()));
+    check_folder(entry.path(), {entry.path() / "golden.safetensors"}, golden_image_size(entry.path()));
     ++folders;
   }
   CHECK(folders >= 6);
@@ -120,7 +107,7 @@ TEST_CASE("golden: the micro model computes every stage as the reference does") 
 TEST_CASE("golden: a wrong weight, a wrong stage and a missing one are noticed and named") {
   const fs::path folder = fs::path(OCELLUS_TEST_DATA) / "golden";
   const temporary_folder made;
-  const std::string path = convert(folder, image_size(folder), weight_format::f32, made);
+  const std::string path = convert(folder, golden_image_size(folder), weight_format::f32, made);
   const std::string golden_bytes = read_file((folder / "golden.safetensors").string());
   const std::string model_bytes = read_file(path);
   const auto run = [](const std::string& model_file, const std::string& golden_file) {

@@ -3,9 +3,12 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "support/counting_memory.hpp"
 #include "support/temporary_folder.hpp"
@@ -112,6 +115,33 @@ TEST_CASE("model: handles are copies of one thing, which lives as long as any of
     CHECK(memory.live() > 0);
     CHECK(kept->config().phi.width == 160);
     CHECK(kept->weights().phi.embedding.rows == tiny_vocabulary);
+  }
+  CHECK(memory.live() == 0);
+}
+
+TEST_CASE("model: several threads open one file, a thousand times one after another leaves nothing") {
+  const auto file = tiny_model_file();
+  const temporary_folder folder;
+  const std::string path = folder / "model.safetensors";
+  write_text(path, {reinterpret_cast<const char*>(file.data()), file.size()});
+  std::atomic<int> fine = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 10; ++round) {
+        const auto opened = model::open(path);
+        if (opened && opened->weights().phi.layers.size() == 2) fine.fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  CHECK(fine == 40);
+  counting_memory memory;
+  host hooks;
+  hooks.memory = memory.hooks();
+  for (int round = 0; round < 1000; ++round) {
+    const auto opened = model::open(path, hooks);
+    if (!opened) FAIL("round ", round, ": ", std::string(opened.error().message()));
   }
   CHECK(memory.live() == 0);
 }

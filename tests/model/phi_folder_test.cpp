@@ -4,7 +4,9 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
 
+#include "support/small_tokenizer.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace ocellus;
@@ -97,6 +99,108 @@ TEST_CASE("phi folder: fields are integers and numbers in their ranges") {
   CHECK(with(today, "\"vocab_size\": 51200", "\"vocab_size\": 51200, \"vocab_size\": 51200") ==
         "duplicate_key");
   for (const char* json : {"", "[]", "{}", "{"}) CHECK_FALSE(parse_phi_config(json, false));
+}
+
+TEST_CASE("phi folder: every integer of both forms is checked") {
+  struct form {
+    std::string json;
+    std::vector<std::string> fields;
+  };
+  for (const form& f :
+       {form{today,
+             {"hidden_size\": 2560", "intermediate_size\": 10240", "num_hidden_layers\": 32",
+              "num_attention_heads\": 32", "max_position_embeddings\": 2048", "vocab_size\": 51200"}},
+        form{first,
+             {"n_embd\": 2560", "n_layer\": 32", "n_head\": 32", "n_positions\": 2048", "rotary_dim\": 32",
+              "vocab_size\": 51200"}}}) {
+    for (const std::string& field : f.fields) {
+      CAPTURE(field);
+      const std::string name = "\"" + field.substr(0, field.find(' ') + 1);
+      struct row {
+        const char* value;
+        const char* verdict;
+      };
+      for (const row& r :
+           {row{"null", "config_field"}, row{"\"7\"", "config_field"}, row{"2.0", "config_field"},
+            row{"2.5", "config_field"}, row{"-1", "config_field"}, row{"true", "config_field"},
+            row{"[32]", "config_field"}, row{"1e400", "config_field"},
+            row{"18446744073709551616", "config_field"}, row{"0", "config_range"},
+            row{"2147483648", "config_range"}, row{"9007199254740993", "config_range"}}) {
+        const std::string value = r.value;
+        CAPTURE(value);
+        CHECK(with(f.json, "\"" + field, name + value) == r.verdict);
+      }
+      CHECK(with(f.json, "\"" + field, "\"not " + field) == "config_field");  // missing
+    }
+  }
+}
+
+TEST_CASE("phi folder: config.json is strict JSON of bounded size") {
+  struct row {
+    std::string what, from, to, verdict;
+  };
+  const std::string deep(100'000, '[');
+  const row rows[] = {
+      {"a byte order mark", "{\"model_type\"", "\xef\xbb\xbf{\"model_type\"", "json_syntax"},
+      {"a comment", "\"model_type\"", "/* Phi-2 */ \"model_type\"", "json_syntax"},
+      {"a comment at a line's end", "\"model_type\"", "// Phi-2\n\"model_type\"", "json_syntax"},
+      {"infinity, as Python writes it", "10000.0", "Infinity", "json_syntax"},
+      {"no number, as Python writes it", "\"auto_map\": {\"x\": \"y\"}", "\"x\": NaN", "json_syntax"},
+      {"a comma too many", "{\"x\": \"y\"}}", "{\"x\": \"y\"},}", "json_syntax"},
+      {"arrays in arrays", "{\"x\": \"y\"}", deep + std::string(100'000, ']'), "json_depth"},
+      {"an end too early", "{\"x\": \"y\"}}", deep, "json_depth"},
+      {"a key twice in an object that does not matter", "{\"x\": \"y\"}", "{\"x\": 1, \"x\": 2}",
+       "duplicate_key"},
+      {"an unknown type of elements: the tensors say theirs", "\"qk_layernorm\"",
+       "\"torch_dtype\": \"int3\", \"qk_layernorm\"", "ok"},
+      {"ids outside the vocabulary: the tokenizer says its own", "\"qk_layernorm\"",
+       "\"eos_token_id\": -7, \"bos_token_id\": [1, 2], \"qk_layernorm\"", "ok"},
+      {"a program of its own, which nobody runs", "{\"x\": \"y\"}", "{\"AutoModel\": \"evil.Model\"}", "ok"},
+      {"another list of architectures", "\"qk_layernorm\"",
+       "\"architectures\": [\"Other\"], \"qk_layernorm\"", "ok"},
+      {"a rotary part of an odd size", "\"partial_rotary_factor\": 0.4", "\"partial_rotary_factor\": 0.3875",
+       "config_mismatch"},
+      {"no rotary part", "\"partial_rotary_factor\": 0.4", "\"partial_rotary_factor\": 0.001",
+       "config_range"},
+      {"a rotary part with NaN", "\"partial_rotary_factor\": 0.4", "\"partial_rotary_factor\": NaN",
+       "json_syntax"},
+      {"rope_theta 0", "10000.0", "0", "config_range"},
+      {"rope_theta below 0", "10000.0", "-10000.0", "config_range"},
+      {"an eps of 0", "1e-05", "0.0", "config_range"},
+      {"an eps below 0", "1e-05", "-1e-05", "config_range"},
+      {"an eps that is huge", "1e-05", "1e30", "config_range"},
+      {"positions for a cache without bound", "\"max_position_embeddings\": 2048",
+       "\"max_position_embeddings\": 1073741824", "config_range"},
+  };
+  for (const row& r : rows) {
+    CAPTURE(r.what);
+    CHECK(with(today, r.from, r.to) == r.verdict);
+  }
+  const ocellus_tests::temporary_folder folder;
+  ocellus_tests::write_text(folder / "config.json", today + std::string(1u << 20, ' '));
+  const auto large = read_phi_config(folder.path(), false);
+  REQUIRE_FALSE(large);
+  CHECK(large.error().code() == error_code::too_large);
+  ocellus_tests::write_text(folder / "config.json", today);
+  CHECK(read_phi_config(folder.path(), false));
+}
+
+TEST_CASE("phi folder: vocab.json goes before tokenizer.json") {
+  const ocellus_tests::temporary_folder folder;
+  const ocellus_tests::small_tokenizer words;
+  ocellus_tests::write_text(folder / "tokenizer.json", words.tokenizer_json());
+  const auto size = [&folder] {
+    const auto made = read_tokenizer_folder(folder.path());
+    REQUIRE(made);
+    REQUIRE(*made);
+    return (*made)->vocab_size();
+  };
+  CHECK(size() == 301);
+  ocellus_tests::write_text(folder / "vocab.json", words.vocab_json());
+  ocellus_tests::write_text(folder / "merges.txt", words.merges_txt());
+  CHECK(size() == 265);
+  ocellus_tests::write_text(folder / "added_tokens.json", words.added);
+  CHECK(size() == 302);
 }
 
 TEST_CASE("phi folder: a folder without tokenizer has none, half a tokenizer is an error") {

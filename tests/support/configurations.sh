@@ -69,36 +69,48 @@ build_static() {
     -DCMAKE_CXX_FLAGS="-march=native"
 }
 
-# --- the newest Highway that Debian has -----------------------------------------------------------------------------
+# --- Debian unstable ------------------------------------------------------------------------------------------------
 
-# Debian unstable's packages, unpacked into a folder, the system left alone. Address and keys of the mirror are taken
-# from the system's own configuration. Highway's library there needs a newer C library than a stable release has, so
-# that one comes along, and the test program is told to start with it.
-fetch_newest_highway() {
-  local apt=$build/full/apt into=$build/full/unstable options mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg
+# unpack_unstable FOLDER PACKAGE...: packages of Debian unstable and all that they depend on, unpacked into a folder, the
+# system left alone. Address and keys of the mirror are taken from the system's own configuration. The programs there
+# need a newer C library than a stable release has, so that one is always among the packages.
+unpack_unstable() {
+  local into=$1 apt=$build/full/apt options mirror keys=/usr/share/keyrings/debian-archive-keyring.gpg
+  shift
+  rm -rf "$into"
   mirror=$(. /etc/os-release && [ "$ID" = debian ] &&
     apt-get indextargets --format '$(RELEASE) $(REPO_URI)' "Identifier: Packages" |
-    awk -v release="$VERSION_CODENAME" '$1 == release {print $2; exit}')
+    awk -v release="$VERSION_CODENAME" '$1 == release {print $2; exit}') || true
   if [ -z "$mirror" ]; then
     echo "no Debian mirror is configured here"
     return 77
   fi
-  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/packages"
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$into"
+  rm -f "$apt"/cache/archives/*.deb
   printf 'Types: deb\nURIs: %s\nSuites: unstable\nComponents: main\n' "$mirror" > "$apt/unstable.sources"
   if [ -f "$keys" ]; then echo "Signed-By: $keys" >> "$apt/unstable.sources"; fi
+  : > "$apt/status"  # as if nothing were installed
   options=(-o Dir::Etc::sourcelist="$apt/unstable.sources" -o Dir::Etc::sourceparts=/dev/null
-    -o Dir::State::lists="$apt/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root)
+    -o Dir::State::lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache"
+    -o APT::Sandbox::User=root -o Debug::NoLocking=true)
   apt-get "${options[@]}" update
-  (cd "$apt/packages" && rm -f ./*.deb &&
-    apt-get "${options[@]}" download libhwy-dev libhwy1t64 libc6 libstdc++6 libgcc-s1)
-  rm -rf "$into"
-  mkdir -p "$into"
-  for package in "$apt"/packages/*.deb; do dpkg-deb -x "$package" "$into"; done
-  ls "$apt/packages"
+  apt-get "${options[@]}" install --download-only --yes --no-install-recommends "$@"
+  for package in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$package" "$into"; done
+  ls "$apt/cache/archives"
+}
+
+# --- the newest Highway that Debian has -----------------------------------------------------------------------------
+
+fetch_newest_highway() {
+  unpack_unstable "$build/full/unstable" libhwy-dev
 }
 
 newest_highway_options() {
   local into=$build/full/unstable libraries
+  if [ ! -d "$into" ]; then
+    echo "the newest Highway was not fetched"
+    return 77
+  fi
   libraries=$(dirname "$(find "$into/usr/lib" -name libhwy.so)")
   highway_root=$into/usr
   # Only the program's start and its libraries are the newer ones; it is compiled and linked with the system's.
@@ -113,6 +125,22 @@ build_newest_highway() {
 embed_newest_highway() {
   newest_highway_options
   CXX=g++ OCELLUS_HIGHWAY_ROOT=$highway_root LDFLAGS=$highway_link tests/embedding/run.sh highway
+}
+
+# --- the format's own implementation of safetensors -----------------------------------------------------------------
+
+fetch_safetensors() {
+  unpack_unstable "$build/full/unstable_python" python3-safetensors
+}
+
+# With the Python that it was built for.
+compare_safetensors() {
+  local into=$build/full/unstable_python loader
+  cmake --build "$build" --target safetensors_views
+  loader=$(find "$into/usr/lib" -name 'ld-linux-*.so.*' | head -n 1)
+  PYTHONHOME=$into/usr PYTHONPATH=$into/usr/lib/python3/dist-packages \
+    "$loader" --library-path "$(dirname "$loader")" "$into/usr/bin/python3" -S -B \
+    tests/tools/safetensors_differential.py "$build/tests/safetensors_views"
 }
 
 # --- sanitizers -----------------------------------------------------------------------------------------------------

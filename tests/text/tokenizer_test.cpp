@@ -7,11 +7,14 @@
 #include <chrono>
 #include <climits>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
 
 #include "ocellus/io/json.hpp"
+#include "ocellus/io/utf8.hpp"
+#include "ocellus/text/stream_decoder.hpp"
 #include "support/counting_memory.hpp"
 #include "support/read_file.hpp"
 #include "support/skip.hpp"
@@ -166,6 +169,39 @@ TEST_CASE("tokenizer: any bytes come back") {
     for (char& c : bytes) c = static_cast<char>(random());
     round_trip(bytes);
   }
+}
+
+TEST_CASE("tokenizer: code points that are cut into several tokens stream as they are") {
+  const tokenizer& words = real();
+  std::map<std::size_t, int> tokens_a_point;
+  for (std::uint32_t c = 1; c <= 0x10ffff; c += c < 0x3000 ? 1 : 61) {
+    if (c >= 0xd800 && c < 0xe000) continue;
+    char bytes[4];
+    const std::string point(bytes, ocellus::encode_utf8(c, bytes));
+    const auto ids = ids_of(words, point);
+    ++tokens_a_point[ids.size()];
+    ocellus::stream_decoder decoder;
+    ocellus::text out;
+    for (const std::uint32_t id : ids) {
+      REQUIRE(out.empty());  // nothing before the last token
+      REQUIRE(decoder.push(words.token_bytes(id), out));
+    }
+    REQUIRE(out.view() == point);
+    REQUIRE(decoder.held() == 0);
+  }
+  for (const std::size_t tokens : {1u, 2u, 3u, 4u}) CHECK(tokens_a_point[tokens] > 10);
+  CHECK(tokens_a_point.size() == 4);
+}
+
+TEST_CASE("tokenizer: a text beyond the limit is refused before it is read") {
+  const std::size_t size = tokenizer::max_text_bytes + 1;
+  const std::unique_ptr<char, void (*)(void*)> zeros(static_cast<char*>(std::calloc(size, 1)), std::free);
+  if (zeros == nullptr) OCELLUS_SKIP("no room for a text of 1 GiB");
+  ocellus::array<std::uint32_t> ids;
+  const auto refused = real().encode({zeros.get(), size}, ids);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == ocellus::error_code::text_too_long);
+  CHECK(ids.empty());
 }
 
 TEST_CASE("tokenizer: merging by scan, by queue and by definition agree") {

@@ -48,6 +48,7 @@ result<image_info> read_png_header(std::span<const std::byte> file, const decode
   const picture_bytes in{file};
   image_info info;
   bool has_palette = false, has_data = false;
+  std::uint32_t previous = 0;  // type of chunk
   std::size_t at = first_chunk;
   while (in.size() - at >= around_chunk) {
     const std::uint32_t length = in.u32(at), type = in.u32(at + 4);
@@ -84,6 +85,9 @@ result<image_info> read_png_header(std::span<const std::byte> file, const decode
       case png_chunk('I', 'D', 'A', 'T'):
         if (info.palette && !has_palette)
           return error(error_code::image_corrupt, "PNG: the palette is missing");
+        if (has_data && previous != type) {
+          return error(error_code::image_corrupt, "PNG: chunks between the pixels (IDAT), before byte ", at);
+        }
         has_data = true;
         break;
       case png_chunk('e', 'X', 'I', 'f'):
@@ -100,6 +104,7 @@ result<image_info> read_png_header(std::span<const std::byte> file, const decode
         }
     }
     at = payload + length + 4;
+    previous = type;
   }
   return error(error_code::image_truncated, "PNG: the file ends at byte ", in.size(),
                " without an IEND chunk");

@@ -66,6 +66,9 @@ class byte_source {
 
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   [[nodiscard]] bool is_mapped() const noexcept { return kind_ == kind::mapped; }
+  /// Says that a part of bytes() will not be read soon. If the file is mapped, its pages leave this process's memory
+  /// and come back when they are read all the same; otherwise nothing happens.
+  void evict(std::span<const std::byte> part) const noexcept;
   /// The bytes as characters.
   [[nodiscard]] std::string_view chars() const noexcept {
     return {reinterpret_cast<const char*>(data_), size_};
@@ -77,7 +80,9 @@ class byte_source {
   void close() noexcept;
   /// Memory for a file of that many bytes; data_ may be written to until the source is handed out.
   [[nodiscard]] result<void> allocate(std::uint64_t bytes, const memory_hooks& memory) noexcept;
-  void unmap() noexcept;  // of the system at hand
+  // Of the system at hand; for mapped files only.
+  void unmap() noexcept;
+  void evict_pages(std::span<const std::byte> part) const noexcept;
 
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;

@@ -59,6 +59,10 @@ void byte_source::close() noexcept {
   kind_ = kind::borrowed;
 }
 
+void byte_source::evict(std::span<const std::byte> part) const noexcept {
+  if (kind_ == kind::mapped && !part.empty()) evict_pages(part);
+}
+
 result<void> byte_source::allocate(std::uint64_t bytes, const memory_hooks& memory) noexcept {
   const auto size = static_cast<std::size_t>(bytes);
   void* block = memory.allocate(memory.context, size, detail::file_alignment);

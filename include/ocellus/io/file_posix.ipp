@@ -221,6 +221,13 @@ result<byte_source> byte_source::open(std::string_view path, const memory_hooks&
 
 void byte_source::unmap() noexcept { ::munmap(const_cast<std::byte*>(data_), size_); }
 
+void byte_source::evict_pages(std::span<const std::byte> part) const noexcept {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  // From the beginning of its first page on; the mapping begins with a page, and the system rounds the end up.
+  const auto before = static_cast<std::size_t>(part.data() - data_) % page;
+  ::madvise(const_cast<std::byte*>(part.data() - before), part.size() + before, MADV_DONTNEED);
+}
+
 result<output_file> output_file::create(std::string_view path, const memory_hooks& memory) noexcept {
   OCELLUS_TRY(detail::check_path(path));
   output_file made;

@@ -204,6 +204,11 @@ void byte_source::unmap() noexcept {
   lock_ = -1;
 }
 
+// Unlocking pages that were never locked takes them out of the working set; the error that it reports says just that.
+void byte_source::evict_pages(std::span<const std::byte> part) const noexcept {
+  (void)::VirtualUnlock(const_cast<std::byte*>(part.data()), part.size());
+}
+
 result<output_file> output_file::create(std::string_view path, const memory_hooks& memory) noexcept {
   OCELLUS_TRY(detail::check_path(path));
   output_file made;

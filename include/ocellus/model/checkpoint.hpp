@@ -79,6 +79,10 @@ class checkpoint {
   [[nodiscard]] result<void> verify(const checkpoint_tensor& tensor) noexcept;
   /// Elements [first, first + out.size()) in row-major order, which must exist, as f32.
   void read(const checkpoint_tensor& tensor, std::uint64_t first, std::span<float> out) const noexcept;
+  /// Its bytes leave memory until they are read again; see byte_source::evict.
+  void evict(const checkpoint_tensor& tensor) const noexcept {
+    files_[tensor.file].bytes.evict(tensor.storage);
+  }
 
  private:
   struct source {

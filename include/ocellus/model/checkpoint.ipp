@@ -202,6 +202,7 @@ result<void> checkpoint::verify(const checkpoint_tensor& tensor) noexcept {
   source& from = files_[tensor.file];
   if (!from.torch) return {};
   auto intact = from.torch->verify(tensor.storage_index);
+  evict(tensor);  // verifying read it all
   if (!intact) return intact.error().in(quoted{from.path.view()}, ": tensor ", quoted{tensor.given});
   return {};
 }

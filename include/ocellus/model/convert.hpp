@@ -84,9 +84,10 @@ class convert_report {
 };
 
 /// Reads the checkpoints, checks that every tensor of the model is there with its shape and that every tensor of the files
-/// is used or known to be surplus, merges LoRA, resizes the position table, packs and writes. Files are mapped; beside
-/// them it needs some panels, the scales and the LoRA factors of one matrix. The host's workers pack; the bytes do not
-/// depend on their number. A stop asked for by the host, or any error, leaves an existing output untouched.
+/// is used or known to be surplus, merges LoRA, resizes the position table, packs and writes. Files are mapped, and one
+/// weight of them at a time stays in memory, beside some panels, the scales and the LoRA factors of one matrix. The host's
+/// workers pack; the bytes do not depend on their number. A stop asked for by the host, or any error, leaves an existing
+/// output untouched.
 /// Choices are also logged. Errors: invalid_argument, output_is_input, template_unknown, cancelled, tensor_missing,
 /// tensor_shape, tensor_unknown, weight_range, config_*, and those of checkpoint, parse_phi_config,
 /// read_tokenizer_folder and output_file.

@@ -21,6 +21,7 @@ namespace detail {
 }  // namespace detail
 
 result<void> weight_reader::begin(const weight_source& source, std::uint32_t workers) noexcept {
+  evict();
   source_ = &source;
   std::size_t factors = 0, rank = 0;
   for (std::uint32_t i = 0; i < source.lora_count; ++i) {
@@ -37,6 +38,17 @@ result<void> weight_reader::begin(const weight_source& source, std::uint32_t wor
     at += count;
   }
   return {};
+}
+
+void weight_reader::evict() const noexcept {
+  if (source_ == nullptr) return;
+  for (const weight_part& part : std::span(source_->parts, source_->part_count)) {
+    if (part.tensor != nullptr) from_.evict(*part.tensor);
+  }
+  for (const weight_lora& lora : std::span(source_->loras, source_->lora_count)) {
+    from_.evict(*lora.a);
+    from_.evict(*lora.b);
+  }
 }
 
 void weight_reader::read_row(std::uint32_t i, std::uint32_t worker, std::span<float> out) noexcept {

@@ -84,13 +84,15 @@ class weight_reader {
   weight_reader(const checkpoint& from, const memory_hooks& memory) noexcept
       : from_(from), factors_(memory), scratch_(memory) {}
 
-  /// Turns to a weight, which must stay alive, for so many workers. Errors: out_of_memory.
+  /// Turns to a weight, which must stay alive, for so many workers. The bytes of the one before leave memory, so that one
+  /// weight at a time is in it. Errors: out_of_memory.
   [[nodiscard]] result<void> begin(const weight_source& source, std::uint32_t workers) noexcept;
   /// Row i of it. out: [k].
   void read_row(std::uint32_t i, std::uint32_t worker, std::span<float> out) noexcept;
 
  private:
   void read_position(std::uint32_t i, std::span<float> scratch, std::span<float> out) const noexcept;
+  void evict() const noexcept;
 
   const checkpoint& from_;
   const weight_source* source_ = nullptr;
