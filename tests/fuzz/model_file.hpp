@@ -3,8 +3,6 @@
 #ifndef OCELLUS_TESTS_FUZZ_MODEL_FILE_HPP
 #define OCELLUS_TESTS_FUZZ_MODEL_FILE_HPP
 
-#include <functional>
-
 #include "fuzz/fuzz.hpp"
 #include "ocellus/io/json_writer.hpp"
 #include "ocellus/io/safetensors_writer.hpp"
@@ -48,9 +46,6 @@ struct model_file_options {
   std::size_t most_bytes = SIZE_MAX;  ///< of all tensors; a larger model is not made
 };
 
-/// Element i of a tensor, before it is rounded to the tensor's type.
-using weight_values = std::function<float(std::string_view tensor, std::size_t i)>;
-
 namespace detail {
 
 struct file_tensor {
@@ -93,7 +88,8 @@ struct file_tensors {
   }
 };
 
-inline std::vector<std::byte> tensor_bytes(const file_tensor& t, const weight_values& value) {
+template <class Values>
+std::vector<std::byte> tensor_bytes(const file_tensor& t, const Values& value) {
   const auto count = static_cast<std::size_t>(t.dims.count().value());
   const std::size_t size = ocellus::bits_of(t.type) / 8;
   std::vector<std::byte> bytes(count * size);
@@ -113,7 +109,9 @@ inline std::vector<std::byte> tensor_bytes(const file_tensor& t, const weight_va
 }  // namespace detail
 
 /// A model file that is as it should be; empty if it would be too large. The configuration must be valid.
-inline std::vector<std::byte> make_model_file(const model_file_options& o, const weight_values& value) {
+/// value(tensor's name, i): element i of a tensor, before it is rounded to the tensor's type.
+template <class Values>
+std::vector<std::byte> make_model_file(const model_file_options& o, const Values& value) {
   using ocellus::dtype;
   detail::file_tensors list{o.format};
   list.matrices.begin_object();

@@ -3,6 +3,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT  // support/small_tokenizer.hpp has assertions; none of them is used here
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -122,8 +123,21 @@ float noise(std::string_view tensor, std::size_t i) {
 
 constexpr weight_format formats[] = {weight_format::f32, weight_format::f16, weight_format::bf16};
 
+/// Any bytes make a model there, small ones (mostly below 128: see size_from) a small one; those behind are values.
+void write_sessions(const fs::path& all) {
+  const seed_folder session(all, "session");
+  const std::string values = floats({0.5f, -1.25f, 3e-3f, INFINITY, -NAN, 1e-40f});
+  std::uint32_t state = 1;
+  for (int i = 0; i < 24; ++i) {
+    std::string bytes;
+    for (int b = 0; b < 32; ++b)
+      bytes += static_cast<char>(((state = state * 1664525 + 1013904223) >> 24) % 140);
+    session.add("sizes_" + std::to_string(i), i % 2 == 0 ? bytes : bytes + values);
+  }
+}
+
 void write_models(const fs::path& all) {
-  const seed_folder config(all, "config"), session(all, "session"), model(all, "model");
+  const seed_folder config(all, "config"), model(all, "model");
   config.add("phi_today", file_text(test_data / "golden/phi-2/config.json"));
   config.add("phi_first", R"({"model_type": "phi-msft", "activation_function": "gelu_new", "vocab_size": 101,
     "n_embd": 80, "n_layer": 2, "n_head": 1, "n_head_kv": null, "n_inner": null, "n_positions": 128,
@@ -134,14 +148,11 @@ void write_models(const fs::path& all) {
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}})");
   std::size_t choice = 0;
   for (const auto& [name, sizes] : configs()) {
-    const std::string text = config_text(sizes);
-    config.add(name, text);
+    config.add(name, config_text(sizes));
     for (const weight_format format : formats) {
       const std::string which = std::string(name) + "_" + std::string(name_of(format));
-      const std::string values = choice % 2 == 0 ? "" : floats({0.5f, -1.25f, 3e-3f, 7.0f});
-      session.add(which, text + "\xff" + static_cast<char>(choice++) + values);
       model_file_options options{.config = sizes, .format = format};
-      if (choice % 3 == 0) options.template_name = "chat_v0";
+      if (choice++ % 3 == 0) options.template_name = "chat_v0";
       options.tokenizer = sizes.phi.vocabulary >= byte_tokenizer::ids;
       const auto file = make_model_file(options, noise);
       if (file.size() < 200'000) model.add(which, file);
@@ -185,10 +196,24 @@ void write_texts(const fs::path& all) {
   tokenizer.add("json_pairs", "\x01" + pairs.tokenizer_json());
   const byte_tokenizer arrays;
   const tokenizer_data data = arrays.data();
-  std::string parts = "\x02";
+  std::string parts = "\x05";
   for (const auto part : {data.bytes, data.offsets, data.merges, data.added, data.special})
     parts += little(part.size(), 2) + std::string(chars(part));
   tokenizer.add("arrays", parts);
+  tokenizer.add("more_files", "\x02,\"ab\": 257, \"abc\": 300\xff#version\na b\nab c\n\xff{\"  \": 301}");
+  const std::string added = R"("added_tokens":[{"id": 256, "content": "<|endoftext|>", "single_word": false,
+    "lstrip": false, "rstrip": false, "normalized": false, "special": true}])";
+  tokenizer.add("more_json",
+                "\x03,\"ab\":257,\"bc\":258,\"abc\":259\xff,\"merges\":[\"b c\",\"a bc\"]\xff"
+                "," +
+                    added);
+  const auto pair = [](int a, int b) {
+    return little(static_cast<unsigned>(a), 2) + little(static_cast<unsigned>(b), 2);
+  };
+  tokenizer.add("more_arrays", "\x04" + little(3, 1) + "ab" + little(4, 1) + "abc" + little(1, 1) +
+                                   little(4, 1) + "end" + little(0, 1) + little(259, 2) + little(2, 1) +
+                                   pair('a', 'b') + pair(256, 'c') + little(1, 1) + little(259, 2) +
+                                   little(3, 1));
 
   text.add("box",
            "\x01\x02\x03\x04<p>a red car</p> {<10><20><55><60>}<delim>{<1><2><3><100>} {<9><8><7><6>}");
@@ -246,6 +271,7 @@ int main(int count, char** arguments) {
   }
   const fs::path all = arguments[1];
   write_models(all);
+  write_sessions(all);
   write_tensor_files(all);
   write_texts(all);
   write_pictures(all);
