@@ -125,7 +125,7 @@ inline void touch(std::string_view chars) { touch(bytes_of(chars)); }
 
 /// Do two spans hold the same bytes?
 inline bool same_bytes(std::span<const std::byte> a, std::span<const std::byte> b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
 }  // namespace ocellus_fuzz

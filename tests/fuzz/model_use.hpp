@@ -11,8 +11,8 @@
 
 namespace ocellus_fuzz {
 
-inline constexpr std::size_t most_session_bytes = mib(64);
-inline constexpr double most_multiplications = 3e6;  // some 10 ms with sanitizers
+inline constexpr std::size_t most_session_bytes = mib(8);
+inline constexpr double most_multiplications = 1e7;  // some 10 ms with sanitizers
 
 /// About how many multiplications a picture and so many positions take.
 inline double work_of(const ocellus::model_config& c, std::uint32_t positions) {

@@ -31,13 +31,13 @@ run_fuzzer() {
   local target=$1 log=$fuzz_folder/$1.log found=$fuzz_folder/findings/$1- code=0
   shift
   "$fuzz_folder/tests/fuzz/${target}_fuzz" -timeout=20 -rss_limit_mb=2048 -artifact_prefix="$found" "$@" > "$log" 2>&1 || code=$?
-  if [ "$code" -eq 0 ] && grep -q '^accepted: [1-9]' "$log"; then
-    echo "$target: $(grep '^accepted: ' "$log" | tail -n 1)"
+  if [ "$code" -eq 0 ] && grep -aq '^accepted: [1-9]' "$log"; then
+    echo "$target: $(grep -a '^accepted: ' "$log" | tail -n 1)"
     count 1 0 0
     return 0
   fi
-  echo "$target: ERROR: exit status $code, $(grep '^accepted: ' "$log" | tail -n 1), log: $log"
-  grep -E -A 12 'does not hold|promised|ERROR: |runtime error: |ALARM: ' "$log" | head -n 24 || true
+  echo "$target: ERROR: exit status $code, $(grep -a '^accepted: ' "$log" | tail -n 1), log: $log"
+  grep -a -E -A 12 'does not hold|promised|ERROR: |runtime error: |ALARM: ' "$log" | head -n 24 || true
   count 0 1 0
 }
 
@@ -50,7 +50,7 @@ for_fuzz_targets() {
     "$1" "$target" &
   done
   wait
-  grep -ho 'Test unit written to .*' "$fuzz_folder"/*.log | sed 's/.* written to /reproducer: /' || true
+  grep -aho 'Test unit written to .*' "$fuzz_folder"/*.log | sed 's/.* written to /reproducer: /' || true
 }
 
 # Every seed, every file of the corpora, everything that earlier runs kept.
