@@ -4,6 +4,7 @@
 
 #include "fuzz/fuzz.hpp"
 #include "ocellus/chat/session.hpp"
+#include "ocellus/io/json.hpp"
 #include "ocellus/model/phi_folder.hpp"
 
 using namespace ocellus;
@@ -11,15 +12,43 @@ using namespace ocellus;
 namespace ocellus_fuzz {
 namespace {
 
-/// Writes it, reads that, and writes the same again. (There is no field that is not written.)
+text written(const model_config& config, const memory_hooks& memory) {
+  auto text = to_json(config, memory);
+  OCELLUS_HOLDS(text);
+  return std::move(*text);
+}
+
+/// Writes it, reads that, and writes the same again.
 void check_written(const model_config& config) {
   limited_memory memory(kib(64));
-  const auto written = to_json(config, memory.hooks());
-  OCELLUS_HOLDS(written);
-  const auto read = parse_model_config(written->view(), memory.hooks());
+  const text first = written(config, memory.hooks());
+  const auto read = parse_model_config(first.view(), memory.hooks());
   OCELLUS_HOLDS(read);
-  const auto again = to_json(*read, memory.hooks());
-  OCELLUS_HOLDS(again && again->view() == written->view());
+  OCELLUS_HOLDS(written(*read, memory.hooks()).view() == first.view());
+}
+
+/// Every field of `b` is in `a` with the same value, real numbers as floats.
+void check_fields(json::value a, json::value b) {
+  OCELLUS_HOLDS(a.size() == b.size());
+  for (const json::member m : b.members()) {
+    const json::value other = a.find(m.key);
+    OCELLUS_HOLDS(other.kind() == m.value.kind());
+    OCELLUS_HOLDS(other.as_bool() == m.value.as_bool());
+    if (m.value.is_object()) check_fields(other, m.value);
+    if (other.as_uint64() && m.value.as_uint64()) {
+      OCELLUS_HOLDS(other.as_uint64() == m.value.as_uint64());
+    } else if (m.value.as_double()) {
+      OCELLUS_HOLDS(static_cast<float>(*other.as_double()) == static_cast<float>(*m.value.as_double()));
+    }
+  }
+}
+
+void check_as_given(std::string_view given, const model_config& config) {
+  const auto before = json::parse(given);
+  const text text = written(config, {});
+  const auto after = json::parse(text.view());
+  OCELLUS_HOLDS(before && after);
+  check_fields(before->root(), after->root());
 }
 
 /// The memory of a session is known from the configuration alone, without overflow or memory of its own.
@@ -41,6 +70,7 @@ bool run(std::span<const std::byte> bytes) {
   if (const auto config = parse_model_config(chars(bytes), memory.hooks())) {
     OCELLUS_HOLDS(validate(*config));
     check_written(*config);
+    check_as_given(chars(bytes), *config);
     check_estimate(*config);
     accepted = true;
   }

@@ -1,9 +1,11 @@
-// Picture files: the bytes are a PNG or a JPEG. What is accepted is decoded within its memory, turned upright, resized
-// and normalised. The same bytes are also EXIF data.
+// Picture files: the bytes are a PNG or a JPEG. What is accepted is decoded within its memory, turned upright, resized,
+// normalised and drawn on. The same bytes are also EXIF data, and boxes to draw.
+#include <bit>
 #include <cmath>
 
 #include "fuzz/fuzz.hpp"
 #include "ocellus/image/decode.hpp"
+#include "ocellus/image/draw.hpp"
 #include "ocellus/image/preprocess.hpp"
 #include "ocellus/image/resize.hpp"
 
@@ -28,7 +30,7 @@ result<image> decode(std::span<const std::byte> bytes, bool upright, limited_mem
   return decode_image(bytes, small_pictures(upright), memory.hooks());
 }
 
-/// The four corners of a picture that was turned: each is one of the four of the other.
+/// A picture that was turned has the same samples elsewhere.
 void check_turned(const image& stored, const image& turned, bool sideways) {
   OCELLUS_HOLDS(turned.width() == (sideways ? stored.height() : stored.width()));
   OCELLUS_HOLDS(turned.height() == (sideways ? stored.width() : stored.height()));
@@ -56,6 +58,19 @@ void use(const image& picture, std::uint32_t seed) {
   }
 }
 
+/// Boxes of any floats, with bytes of the file for labels.
+void draw(image& picture, std::span<const std::byte> bytes) {
+  input in(bytes.last(std::min<std::size_t>(bytes.size(), 64)));
+  std::vector<labelled_box> boxes;
+  while (in.rest().size() >= 16) {
+    const std::string_view label = chars(in.rest().first(in.rest().size() % 16));
+    float corners[4];
+    for (float& c : corners) c = std::bit_cast<float>(in.number(4));
+    boxes.push_back({corners[0], corners[1], corners[2], corners[3], label, boxes.size()});
+  }
+  OCELLUS_HOLDS(draw_boxes(picture, boxes));
+}
+
 }  // namespace
 
 bool run(std::span<const std::byte> bytes) {
@@ -68,7 +83,7 @@ bool run(std::span<const std::byte> bytes) {
   // Besides what the decoder may use: a copy of the file that is mended for it, and the picture.
   const std::size_t area = info ? std::size_t{info->width} * info->height : 0;
   limited_memory memory(mib(16) + bytes.size() + kib(2) + 3 * area);
-  const auto stored = decode(bytes, false, memory);
+  auto stored = decode(bytes, false, memory);
   if (!info) OCELLUS_HOLDS(!stored && stored.error().code() == info.error().code());
   if (!stored) return false;
   OCELLUS_HOLDS(stored->width() == info->width && stored->height() == info->height);
@@ -79,6 +94,7 @@ bool run(std::span<const std::byte> bytes) {
     OCELLUS_HOLDS(turned);
     check_turned(*stored, *turned, info->orientation >= 5);
   }
+  draw(*stored, bytes);
   return true;
 }
 

@@ -129,10 +129,11 @@ inline void use_session(const ocellus::model& m, const ocellus::session_options&
 }
 
 inline void use_chat(const ocellus::model& m, const ocellus::session_options& options,
-                     const ocellus::host& hooks) {
+                     const ocellus::host& hooks, std::uint32_t seed) {
   ocellus::chat_options how;
   how.session = options;
   how.max_tokens = 3;
+  if (seed % 2 != 0) how.choose = {0.7f, 1 + seed % 50, 0.9f, 1.1f, seed};
   auto chat = ocellus::chat::open(m, how, hooks);
   if (!chat) {
     OCELLUS_HOLDS(chat.error().code() == ocellus::error_code::no_tokenizer ||
@@ -146,6 +147,8 @@ inline void use_chat(const ocellus::model& m, const ocellus::session_options& op
   std::string pieces;
   for (int turn = 0; turn < 2; ++turn) {
     pieces.clear();
+    const auto score = chat->score("a#", "##b");
+    OCELLUS_HOLDS(!score || score->tokens > 0);
     const auto reply = chat->ask("a#", [&](std::string_view piece) { pieces += piece; });
     if (!reply) return;  // context_full, or numeric: weights may be NaN
     OCELLUS_HOLDS(ocellus::is_utf8(pieces) && ocellus::is_utf8(reply->text) && reply->tokens <= 3);
@@ -175,7 +178,7 @@ inline void use_model(const ocellus::model& m, std::uint32_t seed) {
   use_session(m, options, hooks, seed);
   if (m.tokenizer() == nullptr) return;
   options.context = std::min(c.phi.max_positions, options.context + 92);
-  if (work_of(c, options.context) <= most_multiplications) use_chat(m, options, hooks);
+  if (work_of(c, options.context) <= most_multiplications) use_chat(m, options, hooks, seed);
 }
 
 }  // namespace ocellus_fuzz
