@@ -172,6 +172,9 @@ void write_tensor_files(const fs::path& all) {
   torch.add("model", py_program(py_dict({{"model", py_dict({{"w", tensor}})}, {"epoch", py_int(3)}})));
   torch.add("half", py_program(py_dict({{"h", py_tensor(py_storage("1", 48, "HalfStorage"), 1, {5}, {9})}})));
   torch.add("empty", py_program(py_dict({{"e", py_tensor(py_storage("2", 0), 0, {0, 3}, {3, 1})}})));
+  torch.add("numbers", std::string("\0\0\0\1\2\2\4\3\1"
+                                   "\1\1\0\5\3\2\12\2\5\1\1",
+                                   20));
   torch.add("archive",
             make_checkpoint({{"w", {2, 2}, {1, 2, 3, 4}}, {"v", {3}, {5, 6, 7}}, {"s", {}, {8}}}, true));
 }
@@ -207,13 +210,18 @@ void write_texts(const fs::path& all) {
                 "\x03,\"ab\":257,\"bc\":258,\"abc\":259\xff,\"merges\":[\"b c\",\"a bc\"]\xff"
                 "," +
                     added);
-  const auto pair = [](int a, int b) {
-    return little(static_cast<unsigned>(a), 2) + little(static_cast<unsigned>(b), 2);
-  };
-  tokenizer.add("more_arrays", "\x04" + little(3, 1) + "ab" + little(4, 1) + "abc" + little(1, 1) +
-                                   little(4, 1) + "end" + little(0, 1) + little(259, 2) + little(2, 1) +
-                                   pair('a', 'b') + pair(256, 'c') + little(1, 1) + little(259, 2) +
-                                   little(3, 1));
+  // Tokens, the end of them, the special one's id, two merges, two added tokens with their flags.
+  const auto number = [](unsigned n) { return little(n, 2); };
+  tokenizer.add("more_arrays", std::string("\x04\x03"
+                                           "ab"
+                                           "\x04"
+                                           "abc"
+                                           "\x01\x04"
+                                           "end"
+                                           "\x04"
+                                           "two") +
+                                   '\0' + number(259) + '\2' + number('a') + number('b') + number(256) +
+                                   number('c') + '\2' + number(259) + '\3' + number(260) + '\2');
 
   text.add("box",
            "\x01\x02\x03\x04<p>a red car</p> {<10><20><55><60>}<delim>{<1><2><3><100>} {<9><8><7><6>}");

@@ -37,7 +37,8 @@ result<tokenizer> load_more_files(input in, const memory_hooks& memory) {
 /// More members of the vocabulary, members of the model beside it, members of the root.
 result<tokenizer> load_more_json(input in, const memory_hooks& memory) {
   const auto more = in.take_part(), model = in.take_part(), root = in.take_part();
-  const auto json = exact(R"({"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false})" +
+  const std::string byte_level = R"({"type":"ByteLevel","add_prefix_space":false})";
+  const auto json = exact(R"({"pre_tokenizer":)" + byte_level + R"(,"decoder":)" + byte_level +
                           std::string(chars(root)) + R"(,"model":{"vocab":)" + byte_vocabulary() +
                           std::string(chars(more)) + "}" + std::string(chars(model)) + "}}");
   return tokenizer::from_json(view(json), memory);

@@ -1,5 +1,6 @@
 // torch_file, zip_archive and pickle: the bytes are a checkpoint, or a pickle that is put into an archive with the right
-// checksums, which the fuzzer would never find. Of what is accepted, every element of every tensor is read.
+// checksums, which the fuzzer would never find, or the numbers of some tensors. Of what is accepted, every element of
+// every tensor is read.
 #include "ocellus/io/torch_file.hpp"
 
 #include "fuzz/fuzz.hpp"
@@ -92,17 +93,53 @@ bool use_pickle(std::span<const std::byte> bytes) {
   return true;
 }
 
+/// The storages of archives that are made here: bytes of any type.
+const std::vector<std::string> storages = {std::string(48, 's'), std::string(96, 't'), ""};
+
+bool use_program(const std::string& program) {
+  const ocellus_tests::exact_bytes file(ocellus_tests::make_torch_file(program, storages));
+  return use_checkpoint(file.span());
+}
+
+/// Up to four tensors of the fuzzer's sizes, strides and offsets: mostly small numbers, of which some fit.
+std::string program_from(input in) {
+  using namespace ocellus_tests;
+  const auto number = [&]() -> std::int64_t {
+    const std::uint32_t b = in.byte();
+    if (b < 0xf0) return b % 16;
+    const std::uint64_t high = in.number(4);
+    return static_cast<std::int64_t>(high << 32 | in.number(4));
+  };
+  struct type {
+    const char* name;
+    std::size_t bytes;
+  };
+  constexpr type types[] = {
+      {"FloatStorage", 4}, {"HalfStorage", 2}, {"DoubleStorage", 8}, {"ByteStorage", 1}, {"BoolStorage", 1}};
+  std::vector<std::pair<std::string, std::string>> members;
+  while (!in.rest().empty() && members.size() < 4) {
+    const std::size_t storage = in.byte() % storages.size();
+    const type& of = types[in.byte() % std::size(types)];
+    const std::int64_t count =
+        in.byte() % 8 == 7 ? number() : static_cast<std::int64_t>(storages[storage].size() / of.bytes);
+    const std::int64_t offset = number();
+    std::vector<std::int64_t> dims, strides;
+    for (std::uint32_t rank = in.byte() % 10; rank != 0; --rank)
+      dims.push_back(number()), strides.push_back(number());
+    members.emplace_back(
+        std::string(1, static_cast<char>('a' + members.size())),
+        py_tensor(py_storage(std::to_string(storage), count, of.name), offset, dims, strides));
+  }
+  return py_program(py_dict(members));
+}
+
 }  // namespace
 
 bool run(std::span<const std::byte> bytes) {
   use_archive(bytes);
   bool accepted = use_checkpoint(bytes);
-  if (use_pickle(bytes)) {
-    const std::string file = ocellus_tests::make_torch_file(std::string(chars(bytes)),
-                                                            {std::string(48, 's'), std::string(96, 't'), ""});
-    const ocellus_tests::exact_bytes exact(file);
-    accepted = use_checkpoint(exact.span()) || accepted;
-  }
+  if (use_pickle(bytes)) accepted = use_program(std::string(chars(bytes))) || accepted;
+  accepted = use_program(program_from(input(bytes))) || accepted;
   return accepted;
 }
 
