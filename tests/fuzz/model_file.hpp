@@ -43,7 +43,8 @@ struct model_file_options {
   ocellus::weight_format format = ocellus::weight_format::f32;
   std::string_view template_name = "micro";
   bool tokenizer = false;
-  std::size_t most_bytes = SIZE_MAX;  ///< of all tensors; a larger model is not made
+  std::size_t most_bytes = SIZE_MAX;    ///< of all tensors; a larger model is not made
+  std::size_t wrong_tensor = SIZE_MAX;  ///< one whose last dimension is by one too large, modulo their number
 };
 
 namespace detail {
@@ -108,7 +109,7 @@ std::vector<std::byte> tensor_bytes(const file_tensor& t, const Values& value) {
 
 }  // namespace detail
 
-/// A model file that is as it should be; empty if it would be too large. The configuration must be valid.
+/// A model file that is as it should be, but for wrong_tensor; empty if it would be too large. The configuration must be valid.
 /// value(tensor's name, i): element i of a tensor, before it is rounded to the tensor's type.
 template <class Values>
 std::vector<std::byte> make_model_file(const model_file_options& o, const Values& value) {
@@ -118,6 +119,11 @@ std::vector<std::byte> make_model_file(const model_file_options& o, const Values
   ocellus::model_weights unused;
   OCELLUS_HOLDS(ocellus::visit_weights(o.config, unused, list));
   list.matrices.end_object();
+
+  if (o.wrong_tensor != SIZE_MAX) {
+    ocellus::shape& dims = list.tensors[o.wrong_tensor % list.tensors.size()].dims;
+    ++dims[dims.rank() - 1];
+  }
 
   ocellus::safetensors_writer writer;
   OCELLUS_HOLDS(writer.add_metadata("ocellus.format", ocellus::model::format_version));

@@ -1,5 +1,6 @@
 // Models of every shape: the bytes are the sizes of one, then values for its weights. The file is made to fit, which a
-// fuzzer of whole files would hardly get right, and used as in model_use.hpp.
+// fuzzer of whole files would hardly get right, and used as in model_use.hpp. Now and then a tensor is larger than it
+// should be, which must be noticed.
 #include "fuzz/model_file.hpp"
 #include "fuzz/model_use.hpp"
 
@@ -66,19 +67,21 @@ auto values_from(std::span<const std::byte> bytes) {
 bool run(std::span<const std::byte> bytes) {
   input in(bytes);
   constexpr weight_format formats[] = {weight_format::f32, weight_format::f16, weight_format::bf16};
-  const std::uint32_t format = in.byte() % 3, seed = in.byte();
+  const std::uint32_t format = in.byte() % 3, seed = in.byte(), wrong = in.byte();
   model_file_options options{.config = config_from(in), .format = formats[format]};
   OCELLUS_HOLDS(validate(options.config));
   if (!is_small(options.config)) return false;
   options.tokenizer = options.config.phi.vocabulary >= byte_tokenizer::ids;
   options.most_bytes = kib(512);
+  if (wrong >= 0xe0) options.wrong_tensor = wrong - 0xe0 + seed;
   const auto file = make_model_file(options, values_from(in.rest()));
   if (file.empty()) return false;
   limited_memory memory(mib(1) + 64 * file.size());
   host hooks;
   hooks.memory = memory.hooks();
   const auto opened = model::open(file, hooks);
-  OCELLUS_HOLDS(opened);
+  OCELLUS_HOLDS(opened.has_value() == (options.wrong_tensor == SIZE_MAX));
+  if (!opened) return false;
   use_model(*opened, seed);
   return true;
 }
