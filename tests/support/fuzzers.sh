@@ -8,6 +8,8 @@
 fuzz_folder=$build/full/fuzz
 
 build_fuzzers() {
+  # On some releases libFuzzer is a package of its own, which clang only recommends.
+  if apt-cache show libclang-rt-dev > /dev/null 2>&1; then install_missing libclang-rt-dev; fi
   cmake_build "$fuzz_folder" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS=-march=native -DOCELLUS_BUILD_FUZZERS=ON \
     -DOCELLUS_STATIC_DISPATCH=ON -DOCELLUS_BUILD_TESTS=OFF -DOCELLUS_BUILD_EXAMPLES=OFF
   rm -rf "$fuzz_folder/seeds"
@@ -20,6 +22,7 @@ fuzz_targets() { (cd tests/fuzz && ls ./*_fuzz.cpp) | sed 's,^\./,,;s,_fuzz\.cpp
 
 # fuzz_input_folders TARGET: what is there for it, one a line; the first is the one that fuzzing adds to.
 fuzz_input_folders() {
+  local folder
   mkdir -p "$fuzz_folder/corpus/$1"
   for folder in corpus seeds corpora; do
     if [ -d "$fuzz_folder/$folder/$1" ]; then echo "$fuzz_folder/$folder/$1"; fi
@@ -44,6 +47,7 @@ run_fuzzer() {
 # for_fuzz_targets FUNCTION: calls it for each target, as many at a time as there are jobs. At last tells which inputs
 # failed.
 for_fuzz_targets() {
+  local target
   mkdir -p "$fuzz_folder/findings"
   for target in $(fuzz_targets); do
     while [ "$(jobs -pr | wc -l)" -ge "$jobs" ]; do wait -n || true; done
