@@ -5,11 +5,12 @@
 #   tests/run.sh                  one configuration: all unit tests and the goldens that come with the source
 #   tests/run.sh --goldens DIR    the larger goldens in DIR as well
 #   tests/run.sh --full           then: other compilers, no exceptions, static dispatch, the newest Highway, sanitizers,
-#                                 embedding, Meson, AArch64 (emulated), Windows (compiled), formatting, mutated
+#                                 fuzzing, embedding, Meson, AArch64 (emulated), Windows (compiled), formatting, mutated
 #                                 safetensors files judged by Python's safetensors too
 #   tests/run.sh --only PATTERN   of these, the steps whose name contains PATTERN (implies --full)
 #
-# Logs are in build/logs. JOBS=n compiles n files at a time (default: one for each processor).
+# Logs are in build/logs. JOBS=n compiles n files at a time (default: one for each processor); FUZZ_SECONDS=n fuzzes
+# each parser for n seconds (default: 20).
 set -u
 cd "$(dirname "$0")/.."
 source tests/support/install.sh
@@ -33,6 +34,7 @@ root=$PWD
 build=$root/build
 steps_logs=$build/logs
 jobs=${JOBS:-$(nproc)}
+source tests/support/fuzzers.sh
 export OCELLUS_GOLDENS=$goldens
 rm -rf "$steps_logs"
 
@@ -71,6 +73,11 @@ if [ "$full" -eq 1 ]; then
   if [ "$step_ok" -eq 1 ]; then step "safetensors: mutants, with the format's own implementation" compare_safetensors; fi
   step "ASan and UBSan: build" build_asan
   if [ "$step_ok" -eq 1 ]; then step "ASan and UBSan: unit tests" run_asan; fi
+  step "fuzzers: build" build_fuzzers
+  if [ "$step_ok" -eq 1 ]; then
+    step "fuzzers: seeds and corpora" replay_fuzzers
+    step "fuzzers: ${FUZZ_SECONDS:-20} s each" run_fuzzers
+  fi
   step "TSan: build" build_tsan
   if [ "$step_ok" -eq 1 ]; then step "TSan: threaded tests" run_tsan; fi
   step "AArch64: build" build_aarch64

@@ -145,6 +145,15 @@ TEST_CASE("pickle: the stack, marks and memo are watched") {
   CHECK(verdict(std::string("\x80\x02J\x01", 4)) == "pickle_truncated");
 }
 
+TEST_CASE("pickle: a few bytes cannot ask for a memo of megabytes") {
+  const exact_bytes bytes(py_program("Nr" + little(pickle::max_memo - 1, 4)));
+  counting_memory memory;
+  const auto made = pickle::parse(bytes.span(), memory.hooks());
+  REQUIRE(!made);
+  CHECK(made.error().code() == error_code::pickle_limit_memo);
+  CHECK(memory.peak() < 4096);
+}
+
 TEST_CASE("pickle: values have the types that are asked of them") {
   CHECK(run("NNa") == "pickle_type");
   CHECK(run("}Na") == "pickle_type");

@@ -8,32 +8,10 @@
 #include <string_view>
 #include <vector>
 
-#include "ocellus/io/utf8.hpp"
 #include "ocellus/text/tokenizer.hpp"
+#include "support/byte_alphabet.hpp"
 
 namespace ocellus_tests {
-
-/// A byte as GPT-2's files write it.
-inline std::string in_byte_alphabet(unsigned byte) {
-  const auto prints = [](unsigned c) { return (c > 0x20 && c < 0x7f) || (c > 0xa0 && c != 0xad); };
-  unsigned code = byte;
-  if (!prints(byte)) {
-    code = 0x100;
-    for (unsigned c = 0; c < byte; ++c) code += prints(c) ? 0u : 1u;
-  }
-  char text[4];
-  return {text, ocellus::encode_utf8(code, text)};
-}
-
-/// A JSON string; the content needs no escapes but these.
-inline std::string json_quoted(std::string_view content) {
-  std::string quoted = "\"";
-  for (const char c : content) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += c;
-  }
-  return quoted + '"';
-}
 
 /// Ids: bytes 0 to 255 are themselves, then the tokens in order, then <|endoftext|>; added tokens follow.
 struct small_tokenizer {

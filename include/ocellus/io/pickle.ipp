@@ -19,7 +19,8 @@ struct pickle_machine : pickle_builder {
 
   [[nodiscard]] result<void> put(std::uint64_t index) noexcept {
     OCELLUS_ASSIGN(const auto value, top(1));
-    if (index >= pickle::max_memo)
+    // Picklers count from 0 and spend at least two bytes on each, so an index is below the number of bytes as well.
+    if (index >= pickle::max_memo || index >= source.size())
       return fail(error_code::pickle_limit_memo, "value ", index, " of the memo");
     const auto i = static_cast<std::size_t>(index);
     if (i >= memo.size() && !memo.resize(i + 1)) return no_memory("the pickle's memo");
