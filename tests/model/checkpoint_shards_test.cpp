@@ -86,7 +86,7 @@ TEST_CASE("checkpoint shards: what an index may say") {
        },
        "not_regular"},
       {"a shard that is no safetensors file", [](folder& f) { f.put("b.safetensors", "version https://"); },
-       "not_this_format"},
+       "header_too_large"},
       {"a tensor that its shard does not hold", replace("\"z\": ", "\"w\": \"b.safetensors\", \"z\": "),
        "index_mismatch"},  // i16
       {"a tensor of a shard that it does not list", replace(", \"y\": \"a.safetensors\"", ""),
@@ -148,7 +148,7 @@ TEST_CASE("checkpoint shards: one file goes before an index, safetensors before 
   f.put("model.safetensors", shard({"alone"}));
   CHECK(f.open() == "1");
   f.put("model.safetensors", "nonsense");  // and is not passed over when it is wrong
-  CHECK(f.open() == "not_this_format");
+  CHECK(f.open() == "header_too_large");
 }
 
 #if !defined(_WIN32)
