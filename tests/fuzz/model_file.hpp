@@ -62,11 +62,13 @@ struct file_tensors {
   ocellus::json_writer matrices = ocellus::json_writer();
 
   ocellus::result<void> large(std::string_view name, std::uint32_t n, std::uint32_t k,
-                              const ocellus::shape& dims) noexcept {
+                              const ocellus::shape& dims, const ocellus::shape& scales) noexcept {
     matrices.key(name).begin_object();
     matrices.key("format").string(ocellus::name_of(format)).key("n").integer(n).key("k").integer(k);
     matrices.end_object();
-    return add(name, ocellus::dtype_of_format(format), dims);
+    OCELLUS_TRY(add(name, ocellus::dtype_of_format(format), dims));
+    return is_quantized(format) ? add(std::string(name) + ".scales", ocellus::dtype::f16, scales)
+                                : ocellus::result<void>();
   }
   ocellus::result<void> add(std::string_view name, ocellus::dtype type, const ocellus::shape& dims) noexcept {
     tensors.push_back({std::string(name), type, dims});
@@ -74,11 +76,11 @@ struct file_tensors {
   }
   ocellus::result<void> matrix_of(std::string_view name, ocellus::packed_matrix&, std::uint32_t n,
                                   std::uint32_t k) noexcept {
-    return large(name, n, k, ocellus::packed_shape(format, n, k));
+    return large(name, n, k, ocellus::packed_shape(format, n, k), ocellus::packed_scale_shape(n, k));
   }
-  ocellus::result<void> table_of(std::string_view name, ocellus::matrix&, std::uint32_t n,
+  ocellus::result<void> table_of(std::string_view name, ocellus::gathered_table&, std::uint32_t n,
                                  std::uint32_t k) noexcept {
-    return large(name, n, k, {n, ocellus::round_up(k, ocellus::column_pad)});
+    return large(name, n, k, ocellus::table_shape(format, n, k), ocellus::table_scale_shape(n, k));
   }
   ocellus::result<void> rows_of(std::string_view name, ocellus::matrix&, std::uint32_t n,
                                 std::uint32_t k) noexcept {
@@ -100,6 +102,8 @@ std::vector<std::byte> tensor_bytes(const file_tensor& t, const Values& value) {
         t.type == ocellus::dtype::f16 ? ocellus::to_f16(v).bits : ocellus::to_bf16(v).bits;
     if (size == 4) {
       std::memcpy(bytes.data() + i * size, &v, size);
+    } else if (size == 1) {  // codes of q8 or q4: any bits will do
+      bytes[i] = static_cast<std::byte>(narrow >> 4);
     } else {
       std::memcpy(bytes.data() + i * size, &narrow, size);
     }

@@ -121,8 +121,6 @@ float noise(std::string_view tensor, std::size_t i) {
   return static_cast<float>(bits) / 65536.0f - 0.5f + (is_norm ? 1.0f : 0.0f);
 }
 
-constexpr weight_format formats[] = {weight_format::f32, weight_format::f16, weight_format::bf16};
-
 /// Any bytes make a model there, small ones (mostly below 128: see size_from) a small one; those behind are values.
 void write_sessions(const fs::path& all) {
   const seed_folder session(all, "session");
@@ -149,7 +147,7 @@ void write_models(const fs::path& all) {
   std::size_t choice = 0;
   for (const auto& [name, sizes] : configs()) {
     config.add(name, config_text(sizes));
-    for (const weight_format format : formats) {
+    for (const weight_format format : weight_formats) {
       const std::string which = std::string(name) + "_" + std::string(name_of(format));
       model_file_options options{.config = sizes, .format = format};
       if (choice++ % 3 == 0) options.template_name = "chat_v0";

@@ -66,9 +66,8 @@ auto values_from(std::span<const std::byte> bytes) {
 
 bool run(std::span<const std::byte> bytes) {
   input in(bytes);
-  constexpr weight_format formats[] = {weight_format::f32, weight_format::f16, weight_format::bf16};
-  const std::uint32_t format = in.byte() % 3, seed = in.byte(), wrong = in.byte();
-  model_file_options options{.config = config_from(in), .format = formats[format]};
+  const std::uint32_t format = in.byte() % std::size(weight_formats), seed = in.byte(), wrong = in.byte();
+  model_file_options options{.config = config_from(in), .format = weight_formats[format]};
   OCELLUS_HOLDS(validate(options.config));
   if (!is_small(options.config)) return false;
   options.tokenizer = options.config.phi.vocabulary >= byte_tokenizer::ids;
