@@ -8,24 +8,23 @@
 // One-row products run through --mib of weights, so that no cache holds them. Rounds of all measurements are interleaved
 // and each figure is the median of its rounds, since other programs share the machine.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <functional>
 #include <memory>
-#include <new>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "measure.hpp"
 #include "ocellus/kernels/kernels.hpp"
 #include "ocellus/thread_pool.hpp"
 
 namespace {
 
+using namespace ocellus_bench;
 using ocellus::weight_format;
 
 struct options {
@@ -33,38 +32,6 @@ struct options {
   std::string target;         // all
   std::size_t mib = 1280;
   int rounds = 7;
-};
-
-bool cpu_clock = false;
-
-double seconds_of(const std::function<void()>& work) {
-  if (cpu_clock) {
-    const std::clock_t start = std::clock();
-    work();
-    return static_cast<double>(std::clock() - start) / static_cast<double>(CLOCKS_PER_SEC);
-  }
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-/// Memory for f32 rows or weights, 64-byte aligned.
-class block {
- public:
-  explicit block(std::size_t bytes) : p_(::operator new(bytes, std::align_val_t(64))) {}
-  block(const block&) = delete;
-  block& operator=(const block&) = delete;
-  ~block() { ::operator delete(p_, std::align_val_t(64)); }
-  void* data() const { return p_; }
-  float* floats() const { return static_cast<float*>(p_); }
-
- private:
-  void* p_;
 };
 
 ocellus::matrix rows_at(const block& memory, std::uint32_t rows, std::uint32_t cols) {
@@ -78,36 +45,6 @@ void fill_random(const block& memory, std::size_t count) {
 }
 
 // --- what the machine can do --------------------------------------------------------------------------------------
-
-std::uint64_t sum_words(const std::uint64_t* p, std::size_t words) {
-  std::uint64_t sums[32] = {};  // enough independent vectors for any width
-  for (std::size_t i = 0; i + 32 <= words; i += 32) {
-    // Without it the loop reaches no more than about 85 per cent of what it does with it.
-    for (std::size_t j = 0; j < 32; j += 8) __builtin_prefetch(p + i + 256 + j);
-    for (std::size_t j = 0; j < 32; ++j) sums[j] += p[i + j];
-  }
-  std::uint64_t sum = 0;
-  for (std::uint64_t s : sums) sum += s;
-  return sum;
-}
-
-/// Reads all of the memory, 1 MiB a task.
-void read_all(const ocellus::task_hooks& tasks, const block& memory, std::size_t bytes) {
-  struct call {
-    const std::byte* p;
-    volatile std::uint64_t sink;
-  } arg{static_cast<const std::byte*>(memory.data()), 0};
-  constexpr std::size_t piece = 1 << 20;
-  tasks.parallel_for(
-      tasks.context, static_cast<std::uint32_t>(bytes / piece),
-      [](void* a, std::uint32_t task, std::uint32_t) {
-        auto& c = *static_cast<call*>(a);
-        const std::uint64_t sum = sum_words(reinterpret_cast<const std::uint64_t*>(c.p + task * piece),
-                                            piece / sizeof(std::uint64_t));
-        if (sum == 1) c.sink = sum;
-      },
-      &arg);
-}
 
 #if defined(__x86_64__)
 #define BENCH_TARGET(text) __attribute__((target(text)))

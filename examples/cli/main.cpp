@@ -18,7 +18,7 @@ std::string general_help() {
   for (const command& c : commands) {
     const usage declared = c.declare();
     const std::string left = std::string(declared.command) + " " + std::string(declared.positionals);
-    help += "  " + left + std::string(left.size() < 36 ? 36 - left.size() : 1, ' ') +
+    help += "  " + left + std::string(left.size() < 39 ? 39 - left.size() : 1, ' ') +
             std::string(declared.summary) + "\n";
   }
   return help +

@@ -179,6 +179,16 @@ int __wrap_sched_getaffinity(pid_t process, std::size_t bytes, cpu_set_t* to) {
   return error != 0 ? failed(error) : __real_sched_getaffinity(process, bytes, to);
 }
 
+// What the calls are called where files are asked to be large (_FILE_OFFSET_BITS=64, as Meson does). They are the same
+// where addresses have 64 bits.
+static_assert(sizeof(off_t) == 8);
+int __wrap_open64(const char* path, int flags, ...) __attribute__((alias("__wrap_open")));
+int __wrap_stat64(const char* path, struct stat* to) __attribute__((alias("__wrap_stat")));
+int __wrap_fstat64(int file, struct stat* to) __attribute__((alias("__wrap_fstat")));
+int __wrap_fstatfs64(int file, struct statfs* to) __attribute__((alias("__wrap_fstatfs")));
+void* __wrap_mmap64(void* place, std::size_t bytes, int protection, int flags, int file, off_t offset)
+    __attribute__((alias("__wrap_mmap")));
+
 }  // extern "C"
 
 }  // namespace ocellus_tests
