@@ -231,6 +231,7 @@ TEST_CASE("whole life: no system call goes past the faults") {
     REQUIRE(out->write("x"));
     if (commit) REQUIRE(out->commit());
   }
-  for (const call_name& kind : failing_calls()) CHECK_MESSAGE(faults.calls(kind.call) > 0, std::string(kind.name));
+  for (const call_name& kind : failing_calls())
+    CHECK_MESSAGE(faults.calls(kind.call) > 0, std::string(kind.name));
 }
 #endif
