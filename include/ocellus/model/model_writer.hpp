@@ -89,6 +89,8 @@ class model_writer {
   [[nodiscard]] result<void> put(std::span<const std::byte> bytes, const progress_hooks& progress) noexcept;
   [[nodiscard]] result<void> write_weight(const planned_weight& w, const row_source& rows,
                                           const progress_hooks& progress) noexcept;
+  [[nodiscard]] result<void> pack_units(const planned_weight& w, const row_source& rows, std::uint32_t first,
+                                        std::uint32_t count) noexcept;
   [[nodiscard]] error cannot_pack(const planned_weight& w, std::uint32_t first, std::uint32_t count,
                                   const row_source& rows) noexcept;
 

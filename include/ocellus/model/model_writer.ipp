@@ -17,28 +17,43 @@ namespace detail {
 inline constexpr weight_kind file_order[] = {weight_kind::matrix, weight_kind::table, weight_kind::rows,
                                              weight_kind::vector};
 
-/// A weight is packed in units of so many rows; a vector's rows are single values.
-[[nodiscard]] inline std::uint32_t unit_rows(const planned_weight& w) noexcept {
-  constexpr std::uint32_t vector_piece = 4096;
-  return w.kind == weight_kind::vector ? vector_piece : panel_rows;
-}
-/// Bytes of a unit of `count` rows. Only matrices are padded to whole panels.
-[[nodiscard]] inline checked unit_bytes(const planned_weight& w, std::uint32_t count) noexcept {
-  switch (w.kind) {
-    case weight_kind::matrix:
-      return panel_bytes(w.format, w.k);
-    case weight_kind::table:
-      return table_row_bytes(w.format, w.k) * count;
-    case weight_kind::rows:
-    case weight_kind::vector:
-      break;
+/// How a weight is cut into what is packed at once: a panel, 16 rows of a table, or a piece of a vector. Only matrices are
+/// padded to whole units; of the others some bytes of the last one are missing.
+struct weight_units {
+  std::uint32_t rows;
+  std::uint32_t count;
+  std::size_t values;  // f32 that are read
+  std::size_t bytes;
+  std::size_t scale_bytes;
+  std::size_t missing_bytes = 0;
+  std::size_t missing_scale_bytes = 0;
+
+  explicit weight_units(const planned_weight& w) noexcept
+      : rows(w.kind == weight_kind::vector ? vector_piece : panel_rows),
+        count((w.n + rows - 1) / rows),
+        values(std::size_t{rows} * w.k),
+        bytes(values * sizeof(float)),
+        scale_bytes(0) {
+    const std::uint32_t missing_rows = count * rows - w.n;
+    const bool scaled = is_quantized(w.format);
+    if (w.kind == weight_kind::matrix) {
+      bytes = size(panel_bytes(w.format, w.k));
+      if (scaled) scale_bytes = size(panel_scale_bytes(w.k));
+      return;
+    }
+    if (w.kind == weight_kind::table) {
+      bytes = size(table_row_bytes(w.format, w.k)) * rows;
+      if (scaled) scale_bytes = size(table_row_scale_bytes(w.k)) * rows;
+    }
+    missing_bytes = bytes / rows * missing_rows;
+    missing_scale_bytes = scale_bytes / rows * missing_rows;
   }
-  return checked(w.k) * count * sizeof(float);
-}
-[[nodiscard]] inline checked unit_scale_bytes(const planned_weight& w, std::uint32_t count) noexcept {
-  if (!is_quantized(w.format)) return 0;
-  return w.kind == weight_kind::matrix ? panel_scale_bytes(w.k) : table_row_scale_bytes(w.k) * count;
-}
+
+ private:
+  static constexpr std::uint32_t vector_piece = 4096;
+  // (A model's widths are far from where this overflows: see validate().)
+  static std::size_t size(checked bytes) noexcept { return static_cast<std::size_t>(bytes.value()); }
+};
 
 /// Packs `count` rows. values: [count, k]. False if one of them cannot be packed.
 [[nodiscard]] inline bool pack_unit(const planned_weight& w, std::span<const float> values,
@@ -204,48 +219,48 @@ result<void> model_writer::put(std::span<const std::byte> bytes, const progress_
   return {};
 }
 
-/// Runs of units are packed side by side, then written in order.
+/// Runs of units are packed side by side, then written in order; the scales follow when all of them are known.
 result<void> model_writer::write_weight(const planned_weight& w, const row_source& rows,
                                         const progress_hooks& progress) noexcept {
-  constexpr std::uint64_t run_bytes = 2u << 20;
-  const std::uint32_t step = detail::unit_rows(w), units = (w.n + step - 1) / step, workers = ctx_.workers();
-  const std::uint64_t unit = detail::unit_bytes(w, step).value();
-  const std::uint64_t unit_scales = detail::unit_scale_bytes(w, step).value();
+  constexpr std::size_t run_bytes = std::size_t{2} << 20;
+  const detail::weight_units u(w);
   const auto run = static_cast<std::uint32_t>(
-      (std::min)(std::uint64_t{units}, (std::max)(run_bytes / unit, std::uint64_t{2} * workers)));
-  const std::size_t unit_values = std::size_t{step} * w.k;
-  if (!values_.resize(workers * unit_values) || !packed_.resize(run * unit) ||
-      !scales_.resize(units * unit_scales)) {
+      (std::min)(std::size_t{u.count}, (std::max)(run_bytes / u.bytes, std::size_t{2} * ctx_.workers())));
+  if (!values_.resize(ctx_.workers() * u.values) || !packed_.resize(run * u.bytes) ||
+      !scales_.resize(u.count * u.scale_bytes)) {
     return no_memory("some panels of a matrix");
   }
-  std::uint64_t scale_bytes = 0;
-  for (std::uint32_t first = 0; first < units; first += run) {
-    const std::uint32_t count = (std::min)(run, units - first);
-    constexpr std::uint32_t none = 0xffffffffu;
-    std::atomic<std::uint32_t> bad{none};  // the first unit that cannot be packed
-    ctx_.parallel(count, [&](std::uint32_t task, std::uint32_t worker) {
-      const std::uint32_t row = (first + task) * step, height = (std::min)(step, w.n - row);
-      const std::span<float> values = values_.span().subspan(worker * unit_values, std::size_t{height} * w.k);
-      for (std::uint32_t i = 0; i < height; ++i) {
-        rows.read(rows.context, row + i, worker, values.subspan(std::size_t{i} * w.k, w.k));
-      }
-      std::byte* scales = unit_scales == 0 ? nullptr : scales_.data() + (first + task) * unit_scales;
-      if (detail::pack_unit(w, values, height, packed_.data() + task * unit, scales)) return;
-      std::uint32_t known = bad.load(std::memory_order_relaxed);
-      while (first + task < known && !bad.compare_exchange_weak(known, first + task)) {
-      }
-    });
-    if (ctx_.stopped()) return error(error_code::cancelled, "writing the model was stopped");
-    if (const std::uint32_t at = bad.load() * step; bad.load() != none) {
-      return cannot_pack(w, at, (std::min)(step, w.n - at), rows);
-    }
-    const std::uint32_t height = (std::min)(count * step, w.n - first * step);
-    const std::uint64_t last = detail::unit_bytes(w, height - (count - 1) * step).value();
-    OCELLUS_TRY(put(packed_.span().first((count - 1) * unit + last), progress));
-    scale_bytes +=
-        (count - 1) * unit_scales + detail::unit_scale_bytes(w, height - (count - 1) * step).value();
+  for (std::uint32_t first = 0; first < u.count; first += run) {
+    const std::uint32_t count = (std::min)(run, u.count - first);
+    OCELLUS_TRY(pack_units(w, rows, first, count));
+    const bool ends = first + count == u.count;
+    OCELLUS_TRY(put(packed_.span().first(count * u.bytes - (ends ? u.missing_bytes : 0)), progress));
   }
-  return put(scales_.span().first(scale_bytes), progress);
+  return put(scales_.span().first(u.count * u.scale_bytes - u.missing_scale_bytes), progress);
+}
+
+/// Units [first, first + count) into packed_ and scales_.
+result<void> model_writer::pack_units(const planned_weight& w, const row_source& rows, std::uint32_t first,
+                                      std::uint32_t count) noexcept {
+  const detail::weight_units u(w);
+  constexpr std::uint32_t none = 0xffffffffu;
+  std::atomic<std::uint32_t> bad{none};  // the first unit that cannot be packed
+  ctx_.parallel(count, [&](std::uint32_t task, std::uint32_t worker) {
+    const std::uint32_t row = (first + task) * u.rows, height = (std::min)(u.rows, w.n - row);
+    const std::span<float> values = values_.span().subspan(worker * u.values, std::size_t{height} * w.k);
+    for (std::uint32_t i = 0; i < height; ++i) {
+      rows.read(rows.context, row + i, worker, values.subspan(std::size_t{i} * w.k, w.k));
+    }
+    std::byte* scales = u.scale_bytes == 0 ? nullptr : scales_.data() + (first + task) * u.scale_bytes;
+    if (detail::pack_unit(w, values, height, packed_.data() + task * u.bytes, scales)) return;
+    std::uint32_t known = bad.load(std::memory_order_relaxed);
+    while (first + task < known && !bad.compare_exchange_weak(known, first + task)) {
+    }
+  });
+  if (ctx_.stopped()) return error(error_code::cancelled, "writing the model was stopped");
+  const std::uint32_t unit = bad.load();
+  if (unit == none) return {};
+  return cannot_pack(w, unit * u.rows, (std::min)(u.rows, w.n - unit * u.rows), rows);
 }
 
 /// Reads rows again to say what is wrong with them.
