@@ -65,6 +65,9 @@ struct task_hooks {
   void* context = nullptr;
   parallel_for_function parallel_for = detail::serial_for;
   std::uint32_t workers = 1;
+
+  /// Is there anybody to work? What needs workers refuses a host that has none: invalid_argument.
+  [[nodiscard]] bool has_workers() const noexcept { return workers != 0 && parallel_for != nullptr; }
 };
 
 enum class log_level : std::uint8_t { info, warning };

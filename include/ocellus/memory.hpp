@@ -96,6 +96,10 @@ class array {
     size_ = n;
     return true;
   }
+  /// The same for `times` times n elements; false also if there cannot be so many.
+  [[nodiscard]] bool resize_times(std::size_t times, std::size_t n) noexcept {
+    return (n == 0 || times <= SIZE_MAX / n) && resize(times * n);
+  }
   [[nodiscard]] bool push_back(T value) noexcept {
     if (size_ == capacity_ && !grow_to(size_ + 1)) return false;
     ::new (static_cast<void*>(data_ + size_)) T(std::move(value));

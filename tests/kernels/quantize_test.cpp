@@ -11,6 +11,8 @@
 #include <random>
 #include <vector>
 
+#include "ocellus/kernels/quantize_search.ipp"
+
 namespace {
 
 using ocellus::f16;
@@ -146,6 +148,39 @@ TEST_CASE("quantize: weights that a group can hold come back exactly, where the 
       }
     }
     CHECK(wrong == 0);
+  }
+}
+
+TEST_CASE("quantize: the search finds the same bits, whatever vectors it was compiled for") {
+  // What is called here is compiled for this file's flags; pack_panel may choose another compilation of it.
+  for (int kind = 0; kind < 3; ++kind) {
+    const std::uint32_t k = 640;
+    const std::vector<float> weights = numbers(kind, 16 * k, 23);
+    for (format type : formats) {
+      const quantized q(type, weights, 16, k);
+      REQUIRE(q.fine);
+      std::size_t wrong = 0;
+      for (std::uint32_t first = 0; first < k; first += 32) {
+        ocellus::detail::quant_block block = {};
+        for (std::uint32_t c = 0; c < 32; ++c) {
+          for (std::uint32_t r = 0; r < 16; ++r) block.x[c][r] = weights[r * k + first + c];
+        }
+        ocellus::detail::quant_codes codes;
+        f16 scales[16];
+        REQUIRE((type == format::q8 ? ocellus::detail::quant_block_q8(block, codes, scales)
+                                    : ocellus::detail::quant_block_q4(block, codes, scales)));
+        for (std::uint32_t r = 0; r < 16; ++r) {
+          wrong += scales[r].bits != q.scale(r, first).bits;
+          for (std::uint32_t c = 0; c < 32; ++c) {
+            const float weight = type == format::q8
+                                     ? ocellus::q8_weight(static_cast<std::int8_t>(codes[c][r]), scales[r])
+                                     : ocellus::q4_weight(codes[c][r], scales[r]);
+            wrong += weight != q.at(r, first + c);
+          }
+        }
+      }
+      CHECK(wrong == 0);
+    }
   }
 }
 

@@ -198,13 +198,13 @@ TEST_CASE("inspect: names close to those of the model are unknown") {
   CHECK(target("llama_model.model.embed_tokens.weight") == "phi.embedding");
   CHECK(target("llama_model.model.layers.0.self_attn.k_proj.lora_A.weight") ==
         "LoRA of phi.layers.0.qkv.weight");
-  CHECK(target("llama_model.model.embed_tokens.lora_B.weight") == "LoRA of phi.embedding");
   for (const char* name :
        {"", "visual_encoder", "visual_encoder.cls_token.weight", "visual_encoder.blocks.7.attn.qkv.bias",
         "visual_encoder.blocks.7.attn.k_bias", "visual_encoder.blocks.07.norm1.weight",
         "visual_encoder.blocks.7.norm1", "visual_encoder.blocks.7.norm1.weight.x", "query_tokens.bias",
         "llama_model.model.embed_tokens", "llama_model.model.embed_tokens.bias",
-        "llama_model.model.layers.0.post_layernorm.bias", "llama_model.model.layers.#.mlp.fc1.weight",
+        "llama_model.model.embed_tokens.lora_B.weight", "llama_model.model.layers.0.post_layernorm.bias",
+        "llama_model.model.layers.#.mlp.fc1.weight",
         "llama_model.model.layers.0.input_layernorm.lora_A.weight", "llama_proj.lora_A.weight",
         "llama_model.model.layers.0.mlp.fc1.lora_A.bias",
         "llama_model.model.layers.0.mlp.fc1.lora_C.weight"}) {

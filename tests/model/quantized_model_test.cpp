@@ -65,8 +65,7 @@ std::vector<std::byte> widened(const ocellus::model& from) {
   REQUIRE(writer.plan(from.config(), weight_format::f32, weight_format::f32));
   widened_rows rows{from, writer};
   std::vector<std::byte> file;
-  REQUIRE(writer.write(append_to(file),
-                       {from.config(), from.tokenizer(), from.default_template(), from.stops(), "tests"},
+  REQUIRE(writer.write(append_to(file), {from.tokenizer(), from.default_template(), from.stops(), "tests"},
                        rows.source()));
   return file;
 }

@@ -129,12 +129,15 @@ TEST_CASE("synthesize: what cannot be made is an error and leaves nothing") {
   CHECK(synthesize(o).error().code() == error_code::invalid_argument);
   o.output = path;
   o.image_size = 15;
-  CHECK(!synthesize(o));
+  CHECK(synthesize(o).error().code() == error_code::config_mismatch);
   o.image_size = 0;
   const std::string nowhere = folder / "nowhere";
   o.tokenizer_folder = nowhere;
   CHECK(synthesize(o).error().code() == error_code::not_found);
   o.tokenizer_folder = {};
+  host nobody;
+  nobody.tasks.workers = 0;
+  CHECK(synthesize(o, nobody).error().code() == error_code::invalid_argument);
   host hooks;
   hooks.stop.should_stop = [](void*) { return true; };
   CHECK(synthesize(o, hooks).error().code() == error_code::cancelled);

@@ -179,8 +179,7 @@ inline std::vector<std::byte> tiny_model_file(const tiny_options& o = {}) {
   detail::tiny_source source{o, writer};
 
   std::vector<std::byte> file;
-  REQUIRE(writer.write(append_to(file),
-                       {config, o.tokenizer ? &*words : nullptr, o.template_name, stops, "tests"},
+  REQUIRE(writer.write(append_to(file), {o.tokenizer ? &*words : nullptr, o.template_name, stops, "tests"},
                        source.rows()));
   return file;
 }

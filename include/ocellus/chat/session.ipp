@@ -232,9 +232,7 @@ namespace detail {
 result<session> session::open(const model& source, const session_options& options,
                               const host& hooks) noexcept {
   OCELLUS_ASSIGN(const kernels* table, detail::session_kernels(source.config(), options));
-  if (hooks.tasks.workers == 0 || hooks.tasks.parallel_for == nullptr) {
-    return error(error_code::invalid_argument, "a host without workers");
-  }
+  if (!hooks.tasks.has_workers()) return error(error_code::invalid_argument, "a host without workers");
   auto state = shared<detail::session_state>::make(hooks.memory, source, options, hooks);
   if (!state) return no_memory("a session");
   state->table = table;

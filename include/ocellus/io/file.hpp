@@ -66,8 +66,8 @@ class byte_source {
 
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   [[nodiscard]] bool is_mapped() const noexcept { return kind_ == kind::mapped; }
-  /// Says that a part of bytes() will not be read soon. If the file is mapped, its pages leave this process's memory
-  /// and come back when they are read all the same; otherwise nothing happens.
+  /// Says that a part of bytes() will not be read soon. If the file is mapped, its pages leave this process's memory,
+  /// where the system does as it is told, and come back when they are read all the same; otherwise nothing happens.
   void evict(std::span<const std::byte> part) const noexcept;
   /// The bytes as characters.
   [[nodiscard]] std::string_view chars() const noexcept {

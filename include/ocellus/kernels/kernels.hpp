@@ -35,7 +35,7 @@ struct buffer {
 struct matrix {
   void* handle = nullptr;
   std::uint64_t offset = 0;  ///< bytes
-  dtype type = dtype::f32;
+  dtype type = dtype::f32;   ///< no entry takes another one yet
   std::uint32_t rows = 0;
   std::uint32_t cols = 0;
   std::uint64_t stride = 0;  ///< elements from one row to the next

@@ -86,7 +86,7 @@ HWY_NOINLINE void linear_sums(const float* x, std::size_t x_row, std::size_t row
       ++tile;
       if (panel >= panel_count) return {block, 0};
       return {coming + panel * panel_size + part * (block_bytes / tiles_per_panel),
-              block_bytes / tiles_per_panel / depth};
+              (block_bytes / tiles_per_panel + depth - 1) / depth};
     };
     for (std::size_t c = 0; c < panel_count * panel_rows; c += tile_columns) {
       // A second vector beyond the last panel repeats the last; its sums land in the tail and are zeroed later.

@@ -44,8 +44,6 @@ inline constexpr weight_format weight_formats[] = {weight_format::f32, weight_fo
 [[nodiscard]] constexpr bool is_quantized(weight_format format) noexcept {
   return format == weight_format::q8 || format == weight_format::q4;
 }
-/// Weights that are larger than this, infinite or not numbers cannot be packed.
-[[nodiscard]] float largest_weight(weight_format format) noexcept;
 
 inline constexpr std::uint32_t panel_rows = 16;  ///< rows of a panel
 inline constexpr std::uint32_t column_pad =
@@ -63,12 +61,13 @@ inline constexpr std::uint32_t quant_group = 32;  ///< columns that share a scal
 [[nodiscard]] checked packed_bytes(weight_format format, std::uint32_t n, std::uint32_t k) noexcept;
 
 /// Packs up to 16 rows into one panel. Values are rounded to nearest even, or quantized; missing rows and columns become
-/// 0. False, with the panel half written, if a weight cannot be packed (see largest_weight).
+/// 0. False, with the panel half written, if a weight is not a number, infinite or becomes so by rounding, or is beyond
+/// quant_largest in q8 and q4.
 /// rows: [count, k] f32, row i at rows + i * stride. panel: panel_bytes(format, k) bytes; scales: panel_scale_bytes(k)
-/// bytes, for q8 and q4 only; any alignment.
+/// bytes, for q8 and q4 only, else unused; any alignment.
 [[nodiscard]] bool pack_panel(weight_format format, const float* rows, std::size_t stride,
                               std::uint32_t count, std::uint32_t k, std::byte* panel,
-                              std::byte* scales = nullptr) noexcept;
+                              std::byte* scales) noexcept;
 
 /// Element (row, column) of a packed matrix, widened to f32: for the reference, for tests and for looking at files.
 [[nodiscard]] float packed_at(weight_format format, const std::byte* packed, const std::byte* scales,
@@ -83,7 +82,7 @@ inline constexpr std::uint32_t quant_group = 32;  ///< columns that share a scal
 
 /// Packs one row of a table; as pack_panel. row: [k]; to: table_row_bytes(format, k), scales: table_row_scale_bytes(k).
 [[nodiscard]] bool pack_row(weight_format format, const float* row, std::uint32_t k, std::byte* to,
-                            std::byte* scales = nullptr) noexcept;
+                            std::byte* scales) noexcept;
 /// One row of a table, widened. row: [k]
 void unpack_row(weight_format format, const std::byte* from, const std::byte* scales, std::uint32_t k,
                 float* row) noexcept;

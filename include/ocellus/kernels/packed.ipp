@@ -28,23 +28,15 @@ dtype dtype_of_format(weight_format format) noexcept {
   return types[static_cast<std::size_t>(format)];
 }
 
-float largest_weight(weight_format format) noexcept {
-  switch (format) {
-    // The first values that round to infinity lie half a step above the largest ones.
-    case weight_format::f16:
-      return 65519.996f;
-    case weight_format::bf16:
-      return std::bit_cast<float>(0x7f7f7fffu);
-    case weight_format::q8:
-    case weight_format::q4:
-      return quant_largest;
-    case weight_format::f32:
-      break;
-  }
+namespace detail {
+
+/// Weights of f32, f16 and bf16 that are larger than this are, or round to, infinity.
+[[nodiscard]] inline float largest_weight(weight_format format) noexcept {
+  // The first values that round to infinity lie half a step above the largest ones.
+  if (format == weight_format::f16) return 65519.996f;
+  if (format == weight_format::bf16) return std::bit_cast<float>(0x7f7f7fffu);
   return (std::numeric_limits<float>::max)();
 }
-
-namespace detail {
 
 /// Columns that one line holds of each of its 16 rows.
 [[nodiscard]] inline std::uint32_t columns_per_line(weight_format format) noexcept {
@@ -112,11 +104,11 @@ checked packed_bytes(weight_format format, std::uint32_t n, std::uint32_t k) noe
 
 bool pack_panel(weight_format format, const float* rows, std::size_t stride, std::uint32_t count,
                 std::uint32_t k, std::byte* panel, std::byte* scales) noexcept {
+  if (format == weight_format::q8) return quantize_panel_q8(rows, stride, count, k, panel, scales);
+  if (format == weight_format::q4) return quantize_panel_q4(rows, stride, count, k, panel, scales);
   for (std::uint32_t row = 0; row < count; ++row) {
     if (!detail::all_packable(format, rows + row * stride, k)) return false;
   }
-  if (format == weight_format::q8) return quantize_panel_q8(rows, stride, count, k, panel, scales);
-  if (format == weight_format::q4) return quantize_panel_q4(rows, stride, count, k, panel, scales);
   const std::uint32_t together = detail::columns_per_line(format);
   const std::uint32_t columns = round_up(k, column_pad);
   for (std::uint32_t first = 0; first < columns; first += together) {
@@ -161,9 +153,9 @@ checked table_row_scale_bytes(std::uint32_t k) noexcept {
 
 bool pack_row(weight_format format, const float* row, std::uint32_t k, std::byte* to,
               std::byte* scales) noexcept {
-  if (!detail::all_packable(format, row, k)) return false;
   if (format == weight_format::q8) return quantize_row_q8(row, k, to, scales);
   if (format == weight_format::q4) return quantize_row_q4(row, k, to, scales);
+  if (!detail::all_packable(format, row, k)) return false;
   for (std::uint32_t c = 0; c < round_up(k, column_pad); ++c) {
     to = detail::store_weight(format, c < k ? row[c] : 0.0f, to);
   }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ocellus/kernels/kernels.hpp"
 #include "ocellus/kernels/quantize.hpp"
 #include "ocellus/kernels/quantize_search.ipp"
 
@@ -26,7 +25,7 @@ using quant_function = bool (*)(quant_block&, quant_codes&, f16*);
   return quant_block_q4(b, codes, scales);
 }
 [[nodiscard]] inline quant_function quant_function_of(weight_format format) noexcept {
-  const bool avx2 = find_cpu_kernels("AVX2") != nullptr;
+  const bool avx2 = __builtin_cpu_supports("avx2") != 0;
   if (format == weight_format::q8) return avx2 ? quant_block_q8_avx2 : quant_block_q8;
   return avx2 ? quant_block_q4_avx2 : quant_block_q4;
 }

@@ -71,6 +71,9 @@ struct model_config {
 /// Every field in its range and every pair consistent; the error names the field.
 [[nodiscard]] result<void> validate(const model_config& config) noexcept;
 
+/// Has the embedding a row for each of a tokenizer's ids? Error: config_mismatch.
+[[nodiscard]] result<void> check_vocabulary(std::uint32_t ids, const phi_config& config) noexcept;
+
 /// Reads the JSON that to_json wrote; a missing, unknown or mistyped field is an error. The result is validated.
 [[nodiscard]] result<model_config> parse_model_config(std::string_view json,
                                                       const memory_hooks& memory) noexcept;

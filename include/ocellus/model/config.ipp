@@ -244,6 +244,12 @@ result<void> validate(const model_config& config) noexcept {
   return {};
 }
 
+result<void> check_vocabulary(std::uint32_t ids, const phi_config& config) noexcept {
+  if (ids <= config.vocabulary) return {};
+  return error(error_code::config_mismatch, "the tokenizer has ", ids, " ids, the embedding only ",
+               config.vocabulary, " rows");
+}
+
 result<model_config> parse_model_config(std::string_view text, const memory_hooks& memory) noexcept {
   auto parsed = json::parse(text, memory);
   if (!parsed) return parsed.error().in("configuration");

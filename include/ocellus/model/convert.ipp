@@ -75,10 +75,7 @@ struct conversion {
     OCELLUS_ASSIGN(words, read_tokenizer_folder(options.phi, hooks.memory));
     if (!words)
       return report.add(convert_note::choice, "the folder holds no tokenizer, so the model has none");
-    if (words->vocab_size() > report.config.phi.vocabulary) {
-      return error(error_code::config_mismatch, "the tokenizer has ", words->vocab_size(),
-                   " ids, the embedding only ", report.config.phi.vocabulary, " rows");
-    }
+    OCELLUS_TRY(check_vocabulary(words->vocab_size(), report.config.phi));
     return report.add(convert_note::choice, "the tokenizer has ", words->vocab_size(), " ids, the embedding ",
                       report.config.phi.vocabulary, " rows");
   }
@@ -125,8 +122,7 @@ struct conversion {
   // -- writing
 
   [[nodiscard]] result<void> write() noexcept {
-    const model_parts parts{report.config,
-                            words ? &*words : nullptr,
+    const model_parts parts{words ? &*words : nullptr,
                             prompt_layout->name,
                             {&prompt_layout->stop, 1},
                             "ocellus convert " OCELLUS_VERSION_STRING};

@@ -23,14 +23,15 @@ namespace detail {
 result<void> weight_reader::begin(const weight_source& source, std::uint32_t workers) noexcept {
   evict();
   source_ = &source;
-  std::size_t factors = 0, rank = 0;
+  std::uint32_t rank = 0, ranks = 0;
   for (std::uint32_t i = 0; i < source.lora_count; ++i) {
-    factors += std::size_t{source.loras[i].rank} * source.k;
-    rank = (std::max)(rank, std::size_t{source.loras[i].rank});
+    ranks += source.loras[i].rank;
+    rank = (std::max)(rank, source.loras[i].rank);
   }
   worker_scratch_ = 2 * std::size_t{source.k} + rank;
-  if (!factors_.resize(factors) || !scratch_.resize(workers * worker_scratch_))
+  if (!factors_.resize_times(ranks, source.k) || !scratch_.resize_times(workers, worker_scratch_)) {
     return no_memory("one matrix of the conversion");
+  }
   std::size_t at = 0;
   for (std::uint32_t i = 0; i < source.lora_count; ++i) {
     const std::size_t count = std::size_t{source.loras[i].rank} * source.k;

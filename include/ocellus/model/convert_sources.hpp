@@ -75,7 +75,7 @@ class weight_finder {
   bool extra_norms_known_ = false;
   bool extra_norms_ = false;
   bool layout_told_ = false;
-  std::uint32_t rank_told_ = 0;
+  std::uint32_t ranks_told_[8] = {};  // 0: free; files have one or two ranks
 };
 
 /// Reads rows of a weight as f32, LoRA added, several workers at once. Keeps the LoRA factors of one weight at a time.

@@ -65,7 +65,7 @@ result<weight_source> weight_finder::find(const planned_weight& wanted) noexcept
   } else {
     const detail::weight_rule* rule = nullptr;
     for (const detail::weight_rule& known : detail::weight_rules) {
-      if (known.ours == pattern) rule = &known;
+      if (known.ours == pattern && rule == nullptr) rule = &known;
     }
     if (rule == nullptr) return error(error_code::internal, "no rule for the weight ", quoted{name});
     std::uint32_t count = 0;
@@ -74,7 +74,7 @@ result<weight_source> weight_finder::find(const planned_weight& wanted) noexcept
       checkpoint_name tensor = r.parsed.fill(rule->theirs[i]);
       const bool extra =
           pattern.ends_with(".q_norm") || pattern.ends_with(".k_norm") || pattern.ends_with(".post_norm");
-      if (pattern != "phi.embedding") tensor.append(suffix);
+      tensor.append(suffix);
       if (extra) {
         OCELLUS_TRY(find_extra_norm(r, tensor.view()));
         continue;
@@ -138,10 +138,13 @@ result<void> weight_finder::add_lora(request& r, std::string_view tensor, std::u
   const float scale = lora_alpha_ / static_cast<float>(rank);
   r.source.loras[r.source.lora_count++] = {a, b, first, rows, rank, scale, order};
   const detail::decimal_text alpha(lora_alpha_);
-  if (rank != rank_told_) {
+  std::uint32_t* told =
+      std::find_if(std::begin(ranks_told_), std::end(ranks_told_),
+                   [rank](std::uint32_t known) noexcept { return known == rank || known == 0; });
+  if (told != std::end(ranks_told_) && *told == 0) {
     OCELLUS_TRY(report_.add(convert_note::choice, "LoRA of rank ", rank, " is added with a scale of ",
                             alpha.view(), " / ", rank, " = ", detail::decimal_text(scale).view()));
-    rank_told_ = rank;
+    *told = rank;
   }
   return report_.add(convert_note::merged, r.name, " += ", alpha.view(), " / ", rank, " * ", quoted{b->given},
                      " ", quoted{a->given});

@@ -18,6 +18,7 @@ class model {
  public:
   /// The value of `ocellus.format` in files that this version reads and writes.
   static constexpr std::string_view format_version = "0";
+  static constexpr std::size_t max_stops = 16, max_stop_bytes = 256;  ///< of the strings that end an answer
 
   /// Opens a model file by path. Matrices are used where they lie in the mapped file; vectors are copied.
   /// Errors name the file and the tensor or field: those of byte_source::open and safetensors::parse, not_a_model,

@@ -185,10 +185,7 @@ inline constexpr std::string_view tokenizer_tensors[] = {
   OCELLUS_ASSIGN(data.special, tokenizer_bytes(state, "tokenizer.special", dtype::u32));
   auto words = tokenizer::from_data(data, state.ctx.hooks().memory);
   if (!words) return words.error().in("the model's tokenizer");
-  if (words->vocab_size() > state.config.phi.vocabulary) {
-    return error(error_code::config_mismatch, "the tokenizer has ", words->vocab_size(),
-                 " ids, the embedding only ", state.config.phi.vocabulary, " rows");
-  }
+  OCELLUS_TRY(check_vocabulary(words->vocab_size(), state.config.phi));
   state.words.emplace(std::move(*words));
   return {};
 }
@@ -200,7 +197,7 @@ inline constexpr std::string_view tokenizer_tensors[] = {
   OCELLUS_ASSIGN(const std::string_view list, model_metadata(*state.contents, "ocellus.stops"));
   auto parsed = json::parse(list, memory);
   if (!parsed) return parsed.error().in("ocellus.stops");
-  constexpr std::size_t most = 16, longest = 256;
+  constexpr std::size_t most = model::max_stops, longest = model::max_stop_bytes;
   if (!parsed->root().is_array() || parsed->root().size() > most) {
     return error(error_code::not_a_model, "ocellus.stops is not a list of at most ", most, " strings");
   }

@@ -12,6 +12,10 @@ namespace ocellus::inline OCELLUS_ABI {
 /// matrix and table: see packed.hpp; rows and vector: f32.
 enum class weight_kind : std::uint8_t { matrix, table, rows, vector };
 
+namespace detail {
+struct writer_units;
+}
+
 /// One weight of a model file, [n, k]; a vector is [n, 1].
 struct planned_weight {
   tensor_name name;
@@ -38,7 +42,6 @@ struct row_source {
 
 /// What a model file holds beside its weights.
 struct model_parts {
-  const model_config& config;
   const tokenizer* words = nullptr;         ///< or none
   std::string_view template_name;           ///< of prompt_templates()
   std::span<const std::string_view> stops;  ///< strings that end an answer
@@ -58,7 +61,7 @@ struct model_file_size {
   }
 };
 
-/// Use: plan(), then write(). Move-only.
+/// Use: plan(), then write(), once; after an error the writer is of no use. Move-only.
 class model_writer {
  public:
   /// The hooks' workers pack.
@@ -70,34 +73,38 @@ class model_writer {
         packed_(hooks.memory),
         scales_(hooks.memory) {}
 
-  /// Lists all weights of a model, in the order of visit_weights. Errors: out_of_memory.
+  /// Lists all weights of a model, in the order of visit_weights. Errors: those of validate, out_of_memory.
   [[nodiscard]] result<void> plan(const model_config& config, weight_format format,
                                   weight_format vision_format) noexcept;
   [[nodiscard]] std::span<const planned_weight> weights() const noexcept { return plan_.span(); }
 
   /// Writes the file. Needs memory for some panels and for the scales of one matrix.
-  /// Errors: weight_range (naming the weight), cancelled, out_of_memory, those of rows.begin and of the sink.
+  /// Errors: weight_range (naming the weight), invalid_argument (a host without workers), config_mismatch (more token ids
+  /// than rows), stop_string, cancelled, out_of_memory, those of safetensors_writer, rows.begin and the sink.
   [[nodiscard]] result<void> write(const byte_sink& sink, const model_parts& parts, const row_source& rows,
                                    const progress_hooks& progress = {}) noexcept;
 
   [[nodiscard]] const model_file_size& size() const noexcept { return size_; }
 
  private:
+  [[nodiscard]] result<void> check(const model_parts& parts) const noexcept;
   [[nodiscard]] result<void> announce(const model_parts& parts) noexcept;
   [[nodiscard]] result<void> announce_weight(const planned_weight& w) noexcept;
   [[nodiscard]] result<void> announce_metadata(const model_parts& parts) noexcept;
   [[nodiscard]] result<void> put(std::span<const std::byte> bytes, const progress_hooks& progress) noexcept;
   [[nodiscard]] result<void> write_weight(const planned_weight& w, const row_source& rows,
                                           const progress_hooks& progress) noexcept;
-  [[nodiscard]] result<void> pack_units(const planned_weight& w, const row_source& rows, std::uint32_t first,
+  [[nodiscard]] result<void> pack_units(const planned_weight& w, const detail::writer_units& u,
+                                        const row_source& rows, std::uint32_t first,
                                         std::uint32_t count) noexcept;
   [[nodiscard]] error cannot_pack(const planned_weight& w, std::uint32_t first, std::uint32_t count,
                                   const row_source& rows) noexcept;
 
   context ctx_;
+  model_config config_;
   array<planned_weight> plan_;
   safetensors_writer writer_;
-  array<float> values_;      // 16 rows for each worker
+  array<float> values_;      // rows of one unit for each worker
   array<std::byte> packed_;  // a run of panels
   array<std::byte> scales_;  // of one weight
   std::uint64_t written_ = 0;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "ocellus/io/json_writer.hpp"
 #include "ocellus/model/model.hpp"
@@ -14,50 +15,52 @@ namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 
 /// Kinds of weights in the order of the file.
-inline constexpr weight_kind file_order[] = {weight_kind::matrix, weight_kind::table, weight_kind::rows,
-                                             weight_kind::vector};
+inline constexpr weight_kind writer_order[] = {weight_kind::matrix, weight_kind::table, weight_kind::rows,
+                                               weight_kind::vector};
 
 /// How a weight is cut into what is packed at once: a panel, 16 rows of a table, or a piece of a vector. Only matrices are
 /// padded to whole units; of the others some bytes of the last one are missing.
-struct weight_units {
-  std::uint32_t rows;
-  std::uint32_t count;
-  std::size_t values;  // f32 that are read
-  std::size_t bytes;
-  std::size_t scale_bytes;
+struct writer_units {
+  std::uint32_t rows = 0;
+  std::uint32_t count = 0;
+  std::size_t values = 0;  // f32 that are read
+  std::size_t bytes = 0;
+  std::size_t scale_bytes = 0;
   std::size_t missing_bytes = 0;
   std::size_t missing_scale_bytes = 0;
 
-  explicit weight_units(const planned_weight& w) noexcept
-      : rows(w.kind == weight_kind::vector ? vector_piece : panel_rows),
-        count((w.n + rows - 1) / rows),
-        values(std::size_t{rows} * w.k),
-        bytes(values * sizeof(float)),
-        scale_bytes(0) {
-    const std::uint32_t missing_rows = count * rows - w.n;
-    const bool scaled = is_quantized(w.format);
+  [[nodiscard]] static result<writer_units> of(const planned_weight& w) noexcept {
+    constexpr std::uint32_t vector_piece = 4096;
+    writer_units u;
+    u.rows = w.kind == weight_kind::vector ? vector_piece : panel_rows;
+    u.count = (w.n + u.rows - 1) / u.rows;
+    const checked values = checked((std::min)(u.rows, w.n)) * w.k;
+    checked bytes = checked(u.rows) * w.k * sizeof(float), scale_bytes = 0;
     if (w.kind == weight_kind::matrix) {
-      bytes = size(panel_bytes(w.format, w.k));
-      if (scaled) scale_bytes = size(panel_scale_bytes(w.k));
-      return;
+      bytes = panel_bytes(w.format, w.k);
+      if (is_quantized(w.format)) scale_bytes = panel_scale_bytes(w.k);
+    } else if (w.kind == weight_kind::table) {
+      bytes = table_row_bytes(w.format, w.k) * u.rows;
+      if (is_quantized(w.format)) scale_bytes = table_row_scale_bytes(w.k) * u.rows;
     }
-    if (w.kind == weight_kind::table) {
-      bytes = size(table_row_bytes(w.format, w.k)) * rows;
-      if (scaled) scale_bytes = size(table_row_scale_bytes(w.k)) * rows;
+    if (!values.fits<std::size_t>() || !bytes.fits<std::size_t>() || !scale_bytes.fits<std::size_t>()) {
+      return no_memory("rows of ", w.k, " values");
     }
-    missing_bytes = bytes / rows * missing_rows;
-    missing_scale_bytes = scale_bytes / rows * missing_rows;
+    u.values = static_cast<std::size_t>(values.value());
+    u.bytes = static_cast<std::size_t>(bytes.value());
+    u.scale_bytes = static_cast<std::size_t>(scale_bytes.value());
+    if (w.kind != weight_kind::matrix) {
+      const std::uint32_t missing_rows = u.count * u.rows - w.n;
+      u.missing_bytes = u.bytes / u.rows * missing_rows;
+      u.missing_scale_bytes = u.scale_bytes / u.rows * missing_rows;
+    }
+    return u;
   }
-
- private:
-  static constexpr std::uint32_t vector_piece = 4096;
-  // (A model's widths are far from where this overflows: see validate().)
-  static std::size_t size(checked bytes) noexcept { return static_cast<std::size_t>(bytes.value()); }
 };
 
 /// Packs `count` rows. values: [count, k]. False if one of them cannot be packed.
-[[nodiscard]] inline bool pack_unit(const planned_weight& w, std::span<const float> values,
-                                    std::uint32_t count, std::byte* to, std::byte* scales) noexcept {
+[[nodiscard]] inline bool writer_pack(const planned_weight& w, std::span<const float> values,
+                                      std::uint32_t count, std::byte* to, std::byte* scales) noexcept {
   switch (w.kind) {
     case weight_kind::matrix:
       return pack_panel(w.format, values.data(), w.k, count, w.k, to, scales);
@@ -113,6 +116,8 @@ weight_format choose_format(std::string_view name, weight_format format,
 
 result<void> model_writer::plan(const model_config& config, weight_format format,
                                 weight_format vision_format) noexcept {
+  OCELLUS_TRY(validate(config));
+  config_ = config;
   plan_.clear();
   detail::weight_lister lister{plan_, format, vision_format};
   model_weights unused;
@@ -120,6 +125,20 @@ result<void> model_writer::plan(const model_config& config, weight_format format
 }
 
 // -- announcing
+
+/// What a reader of the file will ask for.
+result<void> model_writer::check(const model_parts& parts) const noexcept {
+  if (!ctx_.hooks().tasks.has_workers()) return error(error_code::invalid_argument, "a host without workers");
+  if (parts.words != nullptr) OCELLUS_TRY(check_vocabulary(parts.words->vocab_size(), config_.phi));
+  const auto wrong = [](std::string_view stop) noexcept {
+    return stop.empty() || stop.size() > model::max_stop_bytes;
+  };
+  if (parts.stops.size() > model::max_stops || std::any_of(parts.stops.begin(), parts.stops.end(), wrong)) {
+    return error(error_code::stop_string, "a model file holds at most ", model::max_stops,
+                 " stop strings of 1 to ", model::max_stop_bytes, " bytes");
+  }
+  return {};
+}
 
 result<void> model_writer::announce_weight(const planned_weight& w) noexcept {
   const std::uint64_t before = writer_.data_bytes();
@@ -147,7 +166,7 @@ result<void> model_writer::announce_weight(const planned_weight& w) noexcept {
 
 result<void> model_writer::announce_metadata(const model_parts& parts) noexcept {
   const memory_hooks& memory = ctx_.hooks().memory;
-  OCELLUS_ASSIGN(const text config, to_json(parts.config, memory));
+  OCELLUS_ASSIGN(const text config, to_json(config_, memory));
   json_writer matrices(memory);
   matrices.begin_object();
   for (const planned_weight& w : plan_) {
@@ -170,7 +189,7 @@ result<void> model_writer::announce_metadata(const model_parts& parts) noexcept 
 }
 
 result<void> model_writer::announce(const model_parts& parts) noexcept {
-  for (const weight_kind kind : detail::file_order) {
+  for (const weight_kind kind : detail::writer_order) {
     for (const planned_weight& w : plan_) {
       if (w.kind == kind) OCELLUS_TRY(announce_weight(w));
     }
@@ -190,10 +209,11 @@ result<void> model_writer::announce(const model_parts& parts) noexcept {
 
 result<void> model_writer::write(const byte_sink& sink, const model_parts& parts, const row_source& rows,
                                  const progress_hooks& progress) noexcept {
+  OCELLUS_TRY(check(parts));
   OCELLUS_TRY(announce(parts));
   size_.bytes = writer_.data_bytes();
   OCELLUS_TRY(writer_.begin(sink));
-  for (const weight_kind kind : detail::file_order) {
+  for (const weight_kind kind : detail::writer_order) {
     for (std::size_t i = 0; i < plan_.size(); ++i) {
       if (plan_[i].kind != kind) continue;
       OCELLUS_TRY(rows.begin(rows.context, i));
@@ -223,16 +243,16 @@ result<void> model_writer::put(std::span<const std::byte> bytes, const progress_
 result<void> model_writer::write_weight(const planned_weight& w, const row_source& rows,
                                         const progress_hooks& progress) noexcept {
   constexpr std::size_t run_bytes = std::size_t{2} << 20;
-  const detail::weight_units u(w);
+  OCELLUS_ASSIGN(const detail::writer_units u, detail::writer_units::of(w));
   const auto run = static_cast<std::uint32_t>(
       (std::min)(std::size_t{u.count}, (std::max)(run_bytes / u.bytes, std::size_t{2} * ctx_.workers())));
-  if (!values_.resize(ctx_.workers() * u.values) || !packed_.resize(run * u.bytes) ||
-      !scales_.resize(u.count * u.scale_bytes)) {
+  if (!values_.resize_times(ctx_.workers(), u.values) || !packed_.resize_times(run, u.bytes) ||
+      !scales_.resize_times(u.count, u.scale_bytes)) {
     return no_memory("some panels of a matrix");
   }
   for (std::uint32_t first = 0; first < u.count; first += run) {
     const std::uint32_t count = (std::min)(run, u.count - first);
-    OCELLUS_TRY(pack_units(w, rows, first, count));
+    OCELLUS_TRY(pack_units(w, u, rows, first, count));
     const bool ends = first + count == u.count;
     OCELLUS_TRY(put(packed_.span().first(count * u.bytes - (ends ? u.missing_bytes : 0)), progress));
   }
@@ -240,9 +260,9 @@ result<void> model_writer::write_weight(const planned_weight& w, const row_sourc
 }
 
 /// Units [first, first + count) into packed_ and scales_.
-result<void> model_writer::pack_units(const planned_weight& w, const row_source& rows, std::uint32_t first,
+result<void> model_writer::pack_units(const planned_weight& w, const detail::writer_units& u,
+                                      const row_source& rows, std::uint32_t first,
                                       std::uint32_t count) noexcept {
-  const detail::weight_units u(w);
   constexpr std::uint32_t none = 0xffffffffu;
   std::atomic<std::uint32_t> bad{none};  // the first unit that cannot be packed
   ctx_.parallel(count, [&](std::uint32_t task, std::uint32_t worker) {
@@ -252,7 +272,7 @@ result<void> model_writer::pack_units(const planned_weight& w, const row_source&
       rows.read(rows.context, row + i, worker, values.subspan(std::size_t{i} * w.k, w.k));
     }
     std::byte* scales = u.scale_bytes == 0 ? nullptr : scales_.data() + (first + task) * u.scale_bytes;
-    if (detail::pack_unit(w, values, height, packed_.data() + task * u.bytes, scales)) return;
+    if (detail::writer_pack(w, values, height, packed_.data() + task * u.bytes, scales)) return;
     std::uint32_t known = bad.load(std::memory_order_relaxed);
     while (first + task < known && !bad.compare_exchange_weak(known, first + task)) {
     }

@@ -28,9 +28,10 @@ struct synthesize_options {
 [[nodiscard]] model_config synthetic_config(synthetic_size size, std::uint32_t image_size = 0) noexcept;
 
 /// Writes a model whose weights are random, near normal, and as large as keeps activations in a usual range; it says
-/// nothing sensible. The same options and seed give the same bytes, whatever the number of the host's workers.
-/// Errors: invalid_argument, config_range (the image size), cancelled, out_of_memory, those of read_tokenizer_folder and
-/// output_file.
+/// nothing sensible. The same options and seed give the same bytes in the same build, whatever the number of workers.
+/// Errors: invalid_argument (no output, a host without workers), config_range and config_mismatch (the image size, more
+/// ids than the embedding has rows), not_found (of a tokenizer in its folder), cancelled, out_of_memory, those of
+/// read_tokenizer_folder and output_file.
 [[nodiscard]] result<model_file_size> synthesize(const synthesize_options& options,
                                                  const host& hooks = {}) noexcept;
 

@@ -55,10 +55,9 @@ struct tensor_match {
   return {};
 }
 
-/// Phi's matrices are what LoRA changes.
+/// Phi's packed matrices are what LoRA changes; see weight_finder.
 [[nodiscard]] inline bool takes_lora(std::string_view weight) noexcept {
-  return weight == "phi.embedding" ||
-         (weight.starts_with("phi.") && weight.ends_with(".weight") && !weight.ends_with("norm.weight"));
+  return weight.starts_with("phi.") && weight.ends_with(".weight") && !weight.ends_with("norm.weight");
 }
 
 }  // namespace detail
