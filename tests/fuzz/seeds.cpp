@@ -134,6 +134,25 @@ void write_sessions(const fs::path& all) {
   }
 }
 
+/// The three layouts of Phi as they are, in every format, and each kind of change to each file: see checkpoint_fuzz.cpp.
+void write_checkpoints(const fs::path& all) {
+  const seed_folder checkpoint(all, "checkpoint");
+  const auto add = [&](const std::string& name, std::initializer_list<int> numbers) {
+    std::string bytes;
+    for (const int n : numbers) bytes += static_cast<char>(n);
+    checkpoint.add(name, bytes);
+  };
+  for (int layout = 0; layout < 3; ++layout) {
+    for (int format = 0; format < 9; ++format)
+      add("whole_" + std::to_string(layout) + std::to_string(format), {layout, format, 0x38});
+  }
+  for (int what = 0; what < 8; ++what) {
+    for (int file = 0; file < 4; ++file)
+      add("change_" + std::to_string(what) + std::to_string(file),
+          {1, 9, 0x38, what, file, 7 * what + file, 0, 88, 0, 11 * file});
+  }
+}
+
 void write_models(const fs::path& all) {
   const seed_folder config(all, "config"), model(all, "model");
   config.add("phi_today", file_text(test_data / "golden/phi-2/config.json"));
@@ -278,6 +297,7 @@ int main(int count, char** arguments) {
   const fs::path all = arguments[1];
   write_models(all);
   write_sessions(all);
+  write_checkpoints(all);
   write_tensor_files(all);
   write_texts(all);
   write_pictures(all);
