@@ -3,6 +3,7 @@
 #define OCELLUS_DTYPE_HPP
 
 #include <bit>
+#include <cstring>
 #include <string_view>
 
 #include "ocellus/config.hpp"
@@ -119,6 +120,25 @@ constexpr f16 to_f16(float v) noexcept {
   // Subnormal in f16: adding 0.5 leaves the value, rounded by the addition itself, in the low bits.
   const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
   return {static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u))};
+}
+
+/// Element i of an array of f32, f16, bf16 or f64 at any address, as f32; of no other type.
+inline float load_as_f32(dtype type, const std::byte* from, std::uint64_t i) noexcept {
+  const std::byte* at = from + i * (bits_of(type) / 8);
+  const auto as = [at]<class T>(T element) noexcept {
+    std::memcpy(&element, at, sizeof element);
+    return element;
+  };
+  switch (type) {
+    case dtype::f16:
+      return to_f32(as(f16{}));
+    case dtype::bf16:
+      return to_f32(as(bf16{}));
+    case dtype::f64:
+      return static_cast<float>(as(0.0));
+    default:
+      return as(0.0f);
+  }
 }
 
 /// The dtype that holds elements of type T.

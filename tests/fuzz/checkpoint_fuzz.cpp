@@ -9,6 +9,7 @@
 #include "ocellus/model/convert_sources.hpp"
 #include "ocellus/model/model.hpp"
 #include "ocellus/model/phi_folder.hpp"
+#include "support/append_to.hpp"
 #include "support/published_files.hpp"
 
 using namespace ocellus;
@@ -94,12 +95,7 @@ std::vector<std::byte> written(const std::vector<tensor>& tensors, std::byte fil
     if (!writer.add(t.name, t.type, dims) || writer.data_bytes() > mib(4)) return {};
   }
   std::vector<std::byte> file;
-  const byte_sink sink{&file, [](void* to, std::span<const std::byte> bytes) noexcept -> result<void> {
-                         auto& all = *static_cast<std::vector<std::byte>*>(to);
-                         all.insert(all.end(), bytes.begin(), bytes.end());
-                         return {};
-                       }};
-  if (!writer.begin(sink)) return {};
+  if (!writer.begin(ocellus_tests::append_to(file))) return {};
   const std::vector<std::byte> data(static_cast<std::size_t>(writer.data_bytes()), fill);
   std::size_t done = 0;
   for (const tensor& t : tensors) {
@@ -159,13 +155,8 @@ result<void> converted(const std::array<std::vector<std::byte>, 4>& contents, we
         static_cast<state*>(s)->reader.read_row(row, worker, out);
       }};
   std::vector<std::byte> file;
-  const byte_sink sink{&file, [](void* to, std::span<const std::byte> bytes) noexcept -> result<void> {
-                         auto& all = *static_cast<std::vector<std::byte>*>(to);
-                         all.insert(all.end(), bytes.begin(), bytes.end());
-                         return {};
-                       }};
   const std::string_view stop[] = {"###"};
-  OCELLUS_TRY(writer.write(sink, {nullptr, "micro", stop, "fuzz"}, source));
+  OCELLUS_TRY(writer.write(ocellus_tests::append_to(file), {nullptr, "micro", stop, "fuzz"}, source));
   OCELLUS_HOLDS(model::open(file));
   return {};
 }

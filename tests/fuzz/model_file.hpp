@@ -8,6 +8,7 @@
 #include "ocellus/io/safetensors_writer.hpp"
 #include "ocellus/model/model.hpp"
 #include "ocellus/text/tokenizer.hpp"
+#include "support/append_to.hpp"
 
 namespace ocellus_fuzz {
 
@@ -148,13 +149,7 @@ std::vector<std::byte> make_model_file(const model_file_options& o, const Values
   if (writer.data_bytes() > o.most_bytes) return {};
 
   std::vector<std::byte> file;
-  const ocellus::byte_sink sink{
-      &file, [](void* to, std::span<const std::byte> bytes) noexcept -> ocellus::result<void> {
-        auto& all = *static_cast<std::vector<std::byte>*>(to);
-        all.insert(all.end(), bytes.begin(), bytes.end());
-        return {};
-      }};
-  OCELLUS_HOLDS(writer.begin(sink));
+  OCELLUS_HOLDS(writer.begin(ocellus_tests::append_to(file)));
   for (const auto& t : list.tensors) OCELLUS_HOLDS(writer.write(detail::tensor_bytes(t, value)));
   if (o.tokenizer) {
     for (const auto part : {data.offsets, data.merges, data.added, data.special, data.bytes})

@@ -17,6 +17,7 @@
 #include "ocellus/model/model.hpp"
 #include "ocellus/model/model_writer.hpp"
 #include "ocellus/text/tokenizer.hpp"
+#include "support/append_to.hpp"
 
 namespace ocellus_tests {
 
@@ -158,15 +159,6 @@ struct tiny_words {
     return {std::as_bytes(std::span(bytes)), of(offsets), of(merges), of(added), of(special)};
   }
 };
-
-/// Writes to the end of a vector.
-inline ocellus::byte_sink append_to(std::vector<std::byte>& file) {
-  return {&file, [](void* to, std::span<const std::byte> bytes) noexcept -> ocellus::result<void> {
-            auto& f = *static_cast<std::vector<std::byte>*>(to);
-            f.insert(f.end(), bytes.begin(), bytes.end());
-            return {};
-          }};
-}
 
 /// The model file's bytes.
 inline std::vector<std::byte> tiny_model_file(const tiny_options& o = {}) {

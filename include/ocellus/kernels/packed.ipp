@@ -63,17 +63,6 @@ inline std::byte* store_weight(weight_format format, float value, std::byte* to)
   return store(value);
 }
 
-/// Element i of f32, f16 or bf16.
-[[nodiscard]] inline float load_weight(weight_format format, const std::byte* from, std::size_t i) noexcept {
-  const auto load = [from, i]<class T>(T element) noexcept {
-    std::memcpy(&element, from + i * sizeof element, sizeof element);
-    return element;
-  };
-  if (format == weight_format::f16) return to_f32(load(f16{}));
-  if (format == weight_format::bf16) return to_f32(load(bf16{}));
-  return load(0.0f);
-}
-
 }  // namespace detail
 
 shape packed_shape(weight_format format, std::uint32_t n, std::uint32_t k) noexcept {
@@ -130,7 +119,7 @@ float packed_at(weight_format format, const std::byte* packed, const std::byte* 
   const std::byte* panel = packed + row / panel_rows * panel_bytes(format, k).value();
   const std::size_t element = std::size_t{column / together} * panel_rows * together +
                               row % panel_rows * together + column % together;
-  return detail::load_weight(format, panel, element);
+  return load_as_f32(dtype_of_format(format), panel, element);
 }
 
 shape table_shape(weight_format format, std::uint32_t n, std::uint32_t k) noexcept {
@@ -166,7 +155,7 @@ void unpack_row(weight_format format, const std::byte* from, const std::byte* sc
                 float* row) noexcept {
   if (format == weight_format::q8) return dequantize_row_q8(from, scales, k, row);
   if (format == weight_format::q4) return dequantize_row_q4(from, scales, k, row);
-  for (std::uint32_t c = 0; c < k; ++c) row[c] = detail::load_weight(format, from, c);
+  for (std::uint32_t c = 0; c < k; ++c) row[c] = load_as_f32(dtype_of_format(format), from, c);
 }
 
 }  // namespace ocellus::inline OCELLUS_ABI

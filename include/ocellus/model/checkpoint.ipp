@@ -48,26 +48,6 @@ namespace detail {
   return true;
 }
 
-/// Element i of a storage of any of the four types of weights.
-[[nodiscard]] inline float load_element(std::span<const std::byte> storage, dtype type,
-                                        std::uint64_t i) noexcept {
-  const std::byte* at = storage.data() + i * (bits_of(type) / 8);
-  const auto as = [at]<class T>(T value) noexcept {
-    std::memcpy(&value, at, sizeof value);
-    return value;
-  };
-  switch (type) {
-    case dtype::f16:
-      return to_f32(as(f16{}));
-    case dtype::bf16:
-      return to_f32(as(bf16{}));
-    case dtype::f64:
-      return static_cast<float>(as(0.0));
-    default:
-      return as(0.0f);
-  }
-}
-
 }  // namespace detail
 
 result<text> join_path(std::string_view folder, std::string_view name, const memory_hooks& memory) noexcept {
@@ -217,7 +197,7 @@ void checkpoint::read(const checkpoint_tensor& tensor, std::uint64_t first,
       return;
     }
     for (std::size_t i = 0; i < out.size(); ++i)
-      out[i] = detail::load_element(tensor.storage, tensor.type, begin + i);
+      out[i] = load_as_f32(tensor.type, tensor.storage.data(), begin + i);
     return;
   }
   for (std::size_t i = 0; i < out.size(); ++i) {
@@ -227,7 +207,7 @@ void checkpoint::read(const checkpoint_tensor& tensor, std::uint64_t first,
       at += rest % tensor.dims[d] * tensor.strides[d];
       rest /= tensor.dims[d];
     }
-    out[i] = detail::load_element(tensor.storage, tensor.type, at);
+    out[i] = load_as_f32(tensor.type, tensor.storage.data(), at);
   }
 }
 

@@ -24,6 +24,42 @@ struct decimal_text {
 
 }  // namespace detail
 
+namespace detail {
+
+/// A name taken apart: "vision.blocks.12.qkv.weight" is "vision.blocks.#.qkv", "12" and ".weight".
+struct weight_name {
+  checkpoint_name pattern;
+  std::string_view layer;
+  std::string_view suffix;
+
+  explicit weight_name(std::string_view name) noexcept {
+    for (std::string_view ending : {".weight", ".bias"}) {
+      if (name.ends_with(ending)) {
+        suffix = slice(name, name.size() - ending.size());
+        name.remove_suffix(ending.size());
+        break;
+      }
+    }
+    for (std::string_view list : {"vision.blocks.", "qformer.layers.", "phi.layers."}) {
+      if (!name.starts_with(list)) continue;
+      const std::string_view rest = slice(name, list.size());
+      layer = slice(rest, 0, (std::min)(rest.find('.'), rest.size()));
+      pattern.append(list).append("#").append(slice(rest, layer.size()));
+      return;
+    }
+    pattern.append(name);
+  }
+  /// A name of the other side for the same layer and with the same ending.
+  [[nodiscard]] checkpoint_name fill(std::string_view theirs) const noexcept {
+    const std::size_t hash = theirs.find('#');
+    checkpoint_name out(slice(theirs, 0, (std::min)(hash, theirs.size())));
+    if (hash != std::string_view::npos) out.append(layer).append(slice(theirs, hash + 1));
+    return out;
+  }
+};
+
+}  // namespace detail
+
 struct weight_finder::request {
   std::string_view name;
   detail::weight_name parsed;

@@ -72,6 +72,8 @@ struct inspect_options {
 
 namespace detail {
 
+struct file_inspector;
+
 /// Copies of text that stay where they are while more is added, and when the pool is moved.
 class text_pool {
  public:
@@ -127,7 +129,7 @@ class file_description {
   [[nodiscard]] std::span<const inspected_tensor> tensors() const noexcept { return tensors_.span(); }
 
  private:
-  friend struct file_inspector;
+  friend struct detail::file_inspector;
   array<inspected_tensor> tensors_;
   array<std::string_view> stops_;
   detail::text_pool text_;  // what all views point into

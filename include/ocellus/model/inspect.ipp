@@ -58,8 +58,6 @@ result<std::string_view> text_pool::keep(std::string_view words) noexcept {
          slice(file, 0, (std::min)(file.size(), std::size_t{8})).find('\0') == std::string_view::npos;
 }
 
-}  // namespace detail
-
 /// One run of inspect.
 struct file_inspector {
   std::string_view path;
@@ -72,8 +70,8 @@ struct file_inspector {
     if (!opened && opened.error().code() == error_code::not_regular) return read_folder();
     if (!opened) return opened.error();
     const std::span<const std::byte> bytes = opened->bytes();
-    const bool plain = detail::seems_safetensors(bytes);
-    if (!plain && detail::seems_json(opened->chars())) return read_json(*opened);
+    const bool plain = seems_safetensors(bytes);
+    if (!plain && seems_json(opened->chars())) return read_json(*opened);
     if (plain) {
       const auto contents = safetensors::parse(bytes, hooks.memory);
       if (contents && contents->metadata("ocellus.format")) return in_path(read_model(*contents, bytes));
@@ -88,7 +86,7 @@ struct file_inspector {
     for (inspected_tensor& t : out.tensors_) out.tensor_bytes += t.bytes;
     std::sort(out.tensors_.begin(), out.tensors_.end(),
               [](const inspected_tensor& a, const inspected_tensor& b) noexcept {
-                return detail::natural_less(a.name, b.name);
+                return natural_less(a.name, b.name);
               });
     return {};
   }
@@ -180,7 +178,7 @@ struct file_inspector {
     out.model.stops = out.stops_.span();
     OCELLUS_ASSIGN(const json matrices, json::parse(*contents.metadata("ocellus.matrices"), hooks.memory));
     for (const tensor_info& t : contents.tensors())
-      OCELLUS_TRY(add(detail::describe_model_tensor(t, matrices.root())));
+      OCELLUS_TRY(add(describe_model_tensor(t, matrices.root())));
     return {};
   }
 
@@ -190,7 +188,7 @@ struct file_inspector {
     out.files = static_cast<std::uint32_t>(from.file_count());
     out.container = from.is_torch(0) ? file_container::torch : file_container::safetensors;
     for (std::size_t i = 0; i < from.file_count(); ++i) out.file_bytes += from.bytes_of(i);
-    const std::optional<source_role> role = detail::role_by_names(from.tensors());
+    const std::optional<source_role> role = role_by_names(from.tensors());
     if (role) {
       from.assume(*role);
       OCELLUS_TRY(from.seal());
@@ -229,7 +227,7 @@ struct file_inspector {
   /// What the shapes say of the part.
   [[nodiscard]] result<void> read_sizes(source_role role, checkpoint& from) noexcept {
     convert_report unused(hooks.memory);
-    detail::vision_shapes shapes{from, out.config, unused};
+    vision_shapes shapes{from, out.config, unused};
     switch (role) {
       case source_role::vit:
         out.kind = file_kind::vit;
@@ -283,7 +281,7 @@ struct file_inspector {
   /// Published names say it; else only the first stage trains no LoRA and only the last one trains the Q-Former.
   void number_stage() noexcept {
     file_description::stage_contents& stage = out.stage;
-    stage.number = detail::stage_in_path(path);
+    stage.number = stage_in_path(path);
     stage.number_by_name = stage.number != 0;
     if (stage.number != 0) return;
     if (stage.qformer) stage.number = 4;
@@ -291,9 +289,11 @@ struct file_inspector {
   }
 };
 
+}  // namespace detail
+
 result<file_description> inspect(std::string_view path, const host& hooks,
                                  const inspect_options& options) noexcept {
-  file_inspector run{path, hooks, options};
+  detail::file_inspector run{path, hooks, options};
   OCELLUS_TRY(run.run());
   OCELLUS_TRY(run.finish());
   return std::move(run.out);

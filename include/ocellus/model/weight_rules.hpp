@@ -1,5 +1,5 @@
-// Which tensors of the checkpoints make up which weight of a model file: one table, which a conversion reads from the
-// weight's side and an inspection from the tensor's.
+// Which tensors of the checkpoints make up which weight of a model file: a table that a conversion reads from the weight's
+// side and an inspection from the tensor's.
 #ifndef OCELLUS_MODEL_WEIGHT_RULES_HPP
 #define OCELLUS_MODEL_WEIGHT_RULES_HPP
 
@@ -31,7 +31,8 @@ struct weight_rule {
   rule_ending ending = rule_ending::weight_or_bias;
 };
 
-// A conversion finds the positions, the bias of the ViT's qkv and Phi's qkv by rules of their own; see weight_finder.
+// A conversion finds the positions, the bias of the ViT's qkv and Phi's qkv by rules of their own (see weight_finder);
+// their rows here are for the other direction.
 inline constexpr weight_rule weight_rules[] = {
     {"vision.class", {"visual_encoder.cls_token"}, rule_ending::none},
     {"vision.positions", {"visual_encoder.pos_embed"}, rule_ending::none},
@@ -79,38 +80,6 @@ inline constexpr weight_rule weight_rules[] = {
     {"phi.layers.#.fc2", {"llama_model.model.layers.#.mlp.fc2"}},
     {"phi.norm", {"llama_model.model.final_layernorm"}},
     {"phi.head", {"llama_model.lm_head"}},
-};
-
-/// A name taken apart: "vision.blocks.12.qkv.weight" is "vision.blocks.#.qkv", "12" and ".weight".
-struct weight_name {
-  checkpoint_name pattern;
-  std::string_view layer;
-  std::string_view suffix;
-
-  explicit weight_name(std::string_view name) noexcept {
-    for (std::string_view ending : {".weight", ".bias"}) {
-      if (name.ends_with(ending)) {
-        suffix = slice(name, name.size() - ending.size());
-        name.remove_suffix(ending.size());
-        break;
-      }
-    }
-    for (std::string_view list : {"vision.blocks.", "qformer.layers.", "phi.layers."}) {
-      if (!name.starts_with(list)) continue;
-      const std::string_view rest = slice(name, list.size());
-      layer = slice(rest, 0, (std::min)(rest.find('.'), rest.size()));
-      pattern.append(list).append("#").append(slice(rest, layer.size()));
-      return;
-    }
-    pattern.append(name);
-  }
-  /// A name of the other side for the same layer and with the same ending.
-  [[nodiscard]] checkpoint_name fill(std::string_view theirs) const noexcept {
-    const std::size_t hash = theirs.find('#');
-    checkpoint_name out(slice(theirs, 0, (std::min)(hash, theirs.size())));
-    if (hash != std::string_view::npos) out.append(layer).append(slice(theirs, hash + 1));
-    return out;
-  }
 };
 
 }  // namespace detail
