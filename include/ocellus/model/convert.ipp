@@ -8,6 +8,7 @@
 #include "ocellus/model/convert_sources.hpp"
 #include "ocellus/model/model_writer.hpp"
 #include "ocellus/model/phi_folder.hpp"
+#include "ocellus/text/prompt.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 
