@@ -129,11 +129,10 @@ float table_value(ocellus::weight_format format, float value, const std::byte* r
   if (format == ocellus::weight_format::bf16) return to_f32(ocellus::to_bf16(value));
   ocellus::f16 scale;
   std::memcpy(&scale, scales + c / 32 * 2, 2);
-  int code = static_cast<std::int8_t>(row[c]);
-  if (format == ocellus::weight_format::q4) {
-    constexpr int levels[16] = {-45, -33, -26, -20, -15, -10, -6, -2, 2, 6, 10, 15, 20, 26, 33, 45};
-    code = levels[static_cast<int>(row[c / 2]) >> (c % 2 * 4) & 15] + scale.bits % 16;
-  }
+  constexpr int levels[16] = {-45, -33, -26, -20, -15, -10, -6, -2, 2, 6, 10, 15, 20, 26, 33, 45};
+  const int code = format == ocellus::weight_format::q8
+                       ? static_cast<std::int8_t>(row[c])
+                       : levels[static_cast<int>(row[c / 2]) >> (c % 2 * 4) & 15] + scale.bits % 16;
   return to_f32(scale) * static_cast<float>(code) / 64;
 }
 
