@@ -26,6 +26,12 @@ void cpu_embed(context& ctx, const embed_args& args) noexcept;
 /// Row 0, or null for an absent vector.
 [[nodiscard]] inline const float* cpu_vector(const matrix& m) noexcept { return m ? cpu_row(m, 0) : nullptr; }
 
+/// Stores 0 behind the last column of row i, as the contract of activations asks.
+inline void cpu_zero_tail(const matrix& m, std::uint32_t i) noexcept {
+  float* row = cpu_row(m, i);
+  for (std::uint32_t c = m.cols; c < round_up(m.cols, column_pad); ++c) row[c] = 0.0f;
+}
+
 /// The first byte of a packed weight.
 [[nodiscard]] inline const std::byte* cpu_panels(const packed_matrix& w) noexcept {
   return static_cast<const std::byte*>(w.handle) + w.offset;

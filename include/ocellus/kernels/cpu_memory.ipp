@@ -60,10 +60,9 @@ void cpu_download(context&, const matrix& from, void* rows) noexcept {
 void cpu_embed(context& ctx, const embed_args& args) noexcept {
   const gathered_table& table = args.table;
   ctx.parallel(args.out.rows, [&](std::uint32_t t, std::uint32_t) {
-    float* out = cpu_row(args.out, t);  // [K]
     unpack_row(table.format, cpu_table_row(table, args.ids[t]), cpu_table_scales(table, args.ids[t]),
-               table.cols, out);
-    for (std::uint32_t c = table.cols; c < round_up(table.cols, column_pad); ++c) out[c] = 0.0f;
+               table.cols, cpu_row(args.out, t));  // [K]
+    cpu_zero_tail(args.out, t);
   });
 }
 

@@ -13,12 +13,6 @@
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 
-/// Stores 0 behind the last column of row i, as the contract of activations asks.
-inline void reference_zero_tail(const matrix& m, std::uint32_t i) noexcept {
-  float* row = cpu_row(m, i);
-  for (std::uint32_t c = m.cols; c < round_up(m.cols, column_pad); ++c) row[c] = 0.0f;
-}
-
 double reference_activation(activation act, double x) noexcept {
   switch (act) {
     case activation::gelu:
@@ -54,7 +48,7 @@ void reference_linear(context& ctx, const matrix& x, const linear_output* output
         if (residual != nullptr) sum += static_cast<double>(residual[n]);
         out[n] = static_cast<float>(sum);
       }
-      if (first + block >= w.n) reference_zero_tail(o->out, t);
+      if (first + block >= w.n) cpu_zero_tail(o->out, t);
     });
   }
 }
@@ -77,7 +71,7 @@ void reference_layer_norm(context& ctx, const layer_norm_args& args) noexcept {
       const double y = (static_cast<double>(x[k]) - mean) * scale;
       out[k] = static_cast<float>(y * static_cast<double>(weight[k]) + static_cast<double>(bias[k]));
     }
-    reference_zero_tail(args.out, t);
+    cpu_zero_tail(args.out, t);
   });
 }
 
@@ -97,14 +91,14 @@ void reference_rms_norm(context& ctx, const rms_norm_args& args) noexcept {
       if (residual != nullptr) y += static_cast<double>(residual[k]);
       out[k] = static_cast<float>(y);
     }
-    reference_zero_tail(args.out, t);
+    cpu_zero_tail(args.out, t);
   });
 }
 
 void reference_add(context& ctx, const matrix& a, const matrix& b, const matrix& out) noexcept {
   ctx.parallel(a.rows, [&](std::uint32_t t, std::uint32_t) {
     for (std::uint32_t k = 0; k < a.cols; ++k) cpu_row(out, t)[k] = cpu_row(a, t)[k] + cpu_row(b, t)[k];
-    reference_zero_tail(out, t);
+    cpu_zero_tail(out, t);
   });
 }
 
@@ -146,7 +140,7 @@ void reference_attention(context& ctx, const attention_args& args) noexcept {
         reference_attend(*s, h, visible, cpu_row(args.q, t) + first, args.head_size, args.scale,
                          cpu_row(args.out, t) + first);
       }
-      reference_zero_tail(args.out, t);
+      cpu_zero_tail(args.out, t);
     });
   }
 }
@@ -195,7 +189,7 @@ void reference_rotary_append(context& ctx, const rotary_append_args& args) noexc
         float* v = cpu_cached(*s, &kv_segment::v, position, h);
         for (std::uint32_t d = 0; d < size; ++d) v[d] = qkv[2 * width + first + d];
       }
-      reference_zero_tail(args.q_out, t);
+      cpu_zero_tail(args.q_out, t);
     });
   }
 }

@@ -3,10 +3,7 @@
 #ifndef OCELLUS_MODEL_WEIGHT_RULES_HPP
 #define OCELLUS_MODEL_WEIGHT_RULES_HPP
 
-#include <algorithm>
-
 #include "ocellus/model/checkpoint_names.hpp"
-#include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 

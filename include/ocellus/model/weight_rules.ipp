@@ -2,7 +2,10 @@
 #ifndef OCELLUS_MODEL_WEIGHT_RULES_IPP
 #define OCELLUS_MODEL_WEIGHT_RULES_IPP
 
+#include <algorithm>
+
 #include "ocellus/model/weight_rules.hpp"
+#include "ocellus/slice.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
