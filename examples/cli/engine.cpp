@@ -9,7 +9,7 @@ option threads_option() {
 std::vector<option> engine_options() {
   return {threads_option(),
           {"--target", "NAME", "kernels by name, see `ocellus info`; default: the fastest"},
-          {"--precision", "P", "exact, or fast (not there yet)"}};
+          {"--precision", "P", "exact (default) or fast"}};
 }
 
 std::vector<option> answer_options() {
@@ -28,16 +28,13 @@ engine::engine(arguments& given)
     : threads_(given.number<std::uint32_t>("--threads", 0, 1, ocellus::thread_pool::max_workers)) {
   session_.target = given.text("--target");
   const std::string_view precision = given.text("--precision", "exact");
-  fast_ = precision == "fast";
-  if (!fast_ && precision != "exact")
+  if (precision == "fast") {
+    session_.mode = ocellus::precision::fast;
+  } else if (precision != "exact")
     given.complain("--precision is exact or fast, not \"" + std::string(precision) + "\"");
 }
 
 bool engine::start() {
-  if (fast_) {
-    fail("--precision fast is not there yet; use exact (unsupported)");
-    return false;
-  }
   host_.stop = catch_interrupts();
   host_.log.write = [](void*, ocellus::log_level level, std::string_view message) {
     if (level == ocellus::log_level::warning) note("ocellus: " + std::string(message));

@@ -32,7 +32,6 @@ class engine {
 
  private:
   std::uint32_t threads_;
-  bool fast_ = false;
   ocellus::host host_;
   ocellus::session_options session_;
   std::optional<ocellus::thread_pool> pool_;

@@ -70,7 +70,6 @@ expect "a question longer than the context" 1 "" "*of the context's 512 are left
 expect "a template that does not exist" 1 "" '*"poem"*[(]template_unknown)' "$program" ask "$model" "$picture" "?" --template poem
 expect "kernels that do not exist" 1 "" '*"abacus"*[(]target_unknown)' "$program" ask "$model" "$picture" "?" --target abacus
 expect "a context larger than the model's" 1 "" "*512*[(]invalid_argument)" "$program" ask "$model" "$picture" "?" --context 513
-expect "precision fast" 1 "" "*not there yet*" "$program" ask "$model" "$picture" "?" --precision fast
 expect "boxes into a folder that is not there" 1 "*" "*no/where.png*" "$program" ask "$model" "$picture" "[refer] the blue circle" --boxes no/where.png
 expect "a golden that is none" 1 "" "*" "$program" diff "$model" "$picture"
 expect "a golden without input" 1 "" "*prompt.before*" "$program" diff "$model" "$model"

@@ -123,25 +123,31 @@ class packed_weight {
 };
 
 /// A context with scratch for one table, the scratch full of NaN and ending where the table said.
+/// input_values: of the padded input of a linear() that is to be run.
 class kernel_run {
  public:
-  explicit kernel_run(const ocellus::kernels& table, const ocellus::host& hooks = {}) : context(hooks) {
+  explicit kernel_run(const ocellus::kernels& table, const ocellus::host& hooks = {},
+                      std::uint64_t input_values = 0)
+      : context(hooks) {
     const std::size_t bytes = table.scratch_bytes_per_worker * hooks.tasks.workers;
     REQUIRE(table.scratch_bytes_per_worker % 64 == 0);
     scratch_ = rows(1, static_cast<std::uint32_t>((std::max)(bytes / sizeof(float), std::size_t{64})));
     context.set_scratch(scratch_.row(0), table.scratch_bytes_per_worker);
+    const std::uint64_t shared = input_values * table.scratch_bytes_per_value / sizeof(float);
+    shared_scratch_ = rows(1, static_cast<std::uint32_t>((std::max)(shared, std::uint64_t{64})));
+    context.set_shared_scratch(shared_scratch_.row(0));
   }
   ocellus::context context;
 
  private:
-  rows scratch_;
+  rows scratch_, shared_scratch_;
 };
 
 /// Runs body(table) for every table of this processor but the reference.
 template <class Body>
-void for_each_target(const Body& body) {
-  for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
-    if (table == &ocellus::reference_kernels()) continue;
+void for_each_target(const Body& body, ocellus::precision mode = ocellus::precision::exact) {
+  for (const ocellus::kernels* table : ocellus::cpu_kernels(mode)) {
+    if (table == &ocellus::reference_kernels(mode)) continue;
     CAPTURE(std::string(table->name));
     body(*table);
   }

@@ -15,14 +15,11 @@ struct image_embedding {
   tensor<float> values;
 };
 
-/// exact: f32 activations and accumulation. The mode that goldens are compared with, and the only one so far.
-enum class precision : std::uint8_t { exact };
-
 struct session_options {
   std::uint32_t context = 0;  ///< positions of the KV cache; 0: what the model was trained for, at most 2048
   bool vision = true;         ///< reserve memory for encoding pictures (if the model can)
   std::string_view target;    ///< kernels by name ("AVX2", "reference"); empty: the fastest of this processor
-  precision mode = precision::exact;
+  precision mode = precision::exact;  ///< see kernels.hpp
   /// Sees every stage of every pass; with it, logits are computed for all positions ("logits"), not only the last.
   observer watch;
 };

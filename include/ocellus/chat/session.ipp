@@ -48,6 +48,16 @@ struct session_plan {
   [[nodiscard]] checked work_bytes() const noexcept {
     return vision.bytes().value() > language.bytes().value() ? vision.bytes() : language.bytes();
   }
+  /// The most values that the input of a linear() has.
+  [[nodiscard]] checked linear_values() const noexcept {
+    checked most = 0;
+    for (const matrix& x : {vit.patch_values, vit.h, vit.mlp, qformer.x, qformer.mlp, qformer.projected, phi.h,
+                            phi.mlp}) {
+      const checked values = checked(x.rows) * x.stride;
+      if (!values.valid() || values.value() > most.value()) most = values;
+    }
+    return most;
+  }
   [[nodiscard]] bool valid() const noexcept {
     return vision.bytes().fits<std::size_t>() && language.bytes().fits<std::size_t>() &&
            kept.bytes().fits<std::size_t>();
@@ -62,7 +72,7 @@ struct session_state {
   session_state(session_state&&) = delete;
   ~session_state() {
     if (table == nullptr) return;
-    for (buffer* b : {&work, &keep, &cache_memory, &scratch}) table->release(ctx, *b);
+    for (buffer* b : {&work, &keep, &cache_memory, &scratch, &shared_scratch}) table->release(ctx, *b);
   }
 
   [[nodiscard]] result<void> allocate() noexcept;
@@ -79,7 +89,7 @@ struct session_state {
   session_options options;
   context ctx;
   const kernels* table = nullptr;
-  buffer work, keep, cache_memory, scratch;
+  buffer work, keep, cache_memory, scratch, shared_scratch;
   session_plan plan{model_config{}, {}, nullptr, nullptr};
   kv_cache cache;
   tensor<float> pixels;        // [3, S, S] of the picture that is being encoded
@@ -116,6 +126,10 @@ result<void> session_state::allocate() noexcept {
   if (scratch_bytes != 0) {
     scratch = table->allocate(ctx, scratch_bytes * ctx.workers());
     ctx.set_scratch(scratch.handle, scratch_bytes);
+  }
+  if (table->scratch_bytes_per_value != 0) {
+    shared_scratch = table->allocate(ctx, (plan.linear_values() * table->scratch_bytes_per_value).value());
+    ctx.set_shared_scratch(shared_scratch.handle);
   }
   if (ctx.failed()) return take_failure("opening a session");
   plan = session_plan(c, options, work.handle, keep.handle);
@@ -219,8 +233,7 @@ namespace detail {
     return error(error_code::invalid_argument, "a context of ", options.context, " positions, the model has ",
                  c.phi.max_positions);
   }
-  if (options.mode != precision::exact) return error(error_code::unsupported, "no precision but exact");
-  const kernels* table = find_cpu_kernels(options.target);
+  const kernels* table = find_cpu_kernels(options.target, options.mode);
   if (table == nullptr) {
     return error(error_code::target_unknown, "no kernels ", quoted{options.target}, " for this processor");
   }
@@ -253,6 +266,7 @@ result<std::uint64_t> session::estimate(const model_config& config, const sessio
   }
   const checked all = plan.work_bytes() + plan.kept.bytes() + kv_cache::bytes(config.phi, plan.context) +
                       checked(table->scratch_bytes_per_worker).align_up(line_bytes) * hooks.tasks.workers +
+                      plan.linear_values() * table->scratch_bytes_per_value +
                       pictures + checked(config.phi.vocabulary) * sizeof(float) +
                       sizeof(detail::session_state);
   if (!plan.valid() || !all.valid()) {

@@ -18,11 +18,13 @@ class context {
       : host_(other.host_),
         scratch_(other.scratch_),
         scratch_stride_(other.scratch_stride_),
+        shared_scratch_(other.shared_scratch_),
         failure_(other.failure_.load(std::memory_order_relaxed)) {}
   context& operator=(context&& other) noexcept {
     host_ = other.host_;
     scratch_ = other.scratch_;
     scratch_stride_ = other.scratch_stride_;
+    shared_scratch_ = other.shared_scratch_;
     failure_.store(other.failure_.load(std::memory_order_relaxed), std::memory_order_relaxed);
     return *this;
   }
@@ -38,6 +40,9 @@ class context {
   [[nodiscard]] void* scratch(std::uint32_t worker) const noexcept {
     return scratch_ + worker * scratch_stride_;
   }
+  /// Lends memory that all workers of a call share, 64-byte aligned.
+  void set_shared_scratch(void* memory) noexcept { shared_scratch_ = static_cast<std::byte*>(memory); }
+  [[nodiscard]] std::byte* shared_scratch() const noexcept { return shared_scratch_; }
 
   /// Notes the first failure; later ones are dropped.
   void fail(error_code code) noexcept {
@@ -80,6 +85,7 @@ class context {
   host host_;
   std::byte* scratch_ = nullptr;
   std::uint64_t scratch_stride_ = 0;
+  std::byte* shared_scratch_ = nullptr;
   std::atomic<std::uint16_t> failure_{0};
 };
 

@@ -15,9 +15,13 @@ namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 namespace HWY_NAMESPACE {
 
+template <precision Mode>
 inline constexpr kernels table = {
     &HWY_STR(HWY_NAMESPACE)[2],  // without the "N_"
+    Mode,
+    dtype::f32,
     round_up<std::uint64_t>((std::max)(sizeof(attention_scratch), sizeof(linear_scratch)), 64),
+    0,
     cpu_allocate,
     cpu_release,
     cpu_wrap,

@@ -4,8 +4,6 @@
 #ifndef OCELLUS_KERNELS_CPU_IPP
 #define OCELLUS_KERNELS_CPU_IPP
 
-#include <iterator>
-
 #include "ocellus/kernels/cpu.hpp"
 #include "ocellus/kernels/reference.ipp"
 
@@ -62,57 +60,48 @@ namespace detail {
 #define OCELLUS_CHOSEN_AT_RUN_TIME(target) ((HWY_TARGETS & (target)) != 0 && HWY_STATIC_TARGET != (target))
 #endif
 
-// Slowest first. Each needs what the one before it needs, so those that can run come before those that
-// cannot.
-inline constexpr const kernels* cpu_tables[] = {
-    &reference_table,
-#if OCELLUS_WANTS_TARGET
-    &HWY_NAMESPACE::table,
-#endif
-#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_SSE4)
-    &N_SSE4::table,
-#endif
-#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX2)
-    &N_AVX2::table,
-#endif
-#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX3)
-    &N_AVX3::table,
-#endif
+/// A table of both precisions, and what it needs of the processor: bits of Highway's; 0: nothing beyond what the compiler was
+/// told.
+struct cpu_target {
+  const kernels* exact;
+  const kernels* fast;
+  std::int64_t needs;
 };
 
-/// What a table needs of the processor, as a bit of Highway's; 0: nothing beyond what the compiler was told.
-inline constexpr std::int64_t cpu_targets[] = {
-    0,
+// Slowest first.
+inline constexpr cpu_target cpu_targets[] = {
+    {&reference_table<precision::exact>, &reference_table<precision::fast>, 0},
 #if OCELLUS_WANTS_TARGET
-    0,
+    {&HWY_NAMESPACE::table<precision::exact>, &HWY_NAMESPACE::table<precision::fast>, 0},
 #endif
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_SSE4)
-    HWY_SSE4,
+    {&N_SSE4::table<precision::exact>, &N_SSE4::table<precision::fast>, HWY_SSE4},
 #endif
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX2)
-    HWY_AVX2,
+    {&N_AVX2::table<precision::exact>, &N_AVX2::table<precision::fast>, HWY_AVX2},
 #endif
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX3)
-    HWY_AVX3,
+    {&N_AVX3::table<precision::exact>, &N_AVX3::table<precision::fast>, HWY_AVX3},
 #endif
 };
-static_assert(std::size(cpu_tables) == std::size(cpu_targets));
 
 }  // namespace detail
 
-std::span<const kernels* const> cpu_kernels() noexcept {
-  std::size_t count = 0;
+kernel_tables cpu_kernels(precision mode) noexcept {
 #if defined(OCELLUS_STATIC_DISPATCH)
-  count = std::size(detail::cpu_tables);
+  constexpr std::int64_t supported = 0;
 #else
   const std::int64_t supported = hwy::SupportedTargets();
-  while (count < std::size(detail::cpu_tables) && (detail::cpu_targets[count] & ~supported) == 0) ++count;
 #endif
-  return {detail::cpu_tables, count};
+  kernel_tables tables;
+  for (const detail::cpu_target& t : detail::cpu_targets) {
+    if ((t.needs & ~supported) == 0) tables.push(mode == precision::exact ? t.exact : t.fast);
+  }
+  return tables;
 }
 
-const kernels* find_cpu_kernels(std::string_view name) noexcept {
-  const std::span<const kernels* const> tables = cpu_kernels();
+const kernels* find_cpu_kernels(std::string_view name, precision mode) noexcept {
+  const kernel_tables tables = cpu_kernels(mode);
   if (name.empty()) return tables.back();
   for (const kernels* table : tables) {
     if (name == table->name) return table;

@@ -163,12 +163,21 @@ struct embed_args {
   matrix out;                          ///< [T, K]
 };
 
+/// How a table computes.
+/// exact: activations, keys, values and sums in f32. What goldens are compared with.
+/// fast: sums in f32; products of int8 or bf16 where the processor has them; keys and values in f16.
+enum class precision : std::uint8_t { exact, fast };
+
 /// The table. Entries that a step may call while it runs allocate nothing.
 struct kernels {
-  const char* name;  ///< "reference", or the SIMD target as Highway names it: "AVX2", "NEON"
+  const char* name;  ///< "reference", or the instructions: "AVX2", "NEON" (as Highway names targets), "AVX3_VNNI"
+  precision mode;
+  dtype cache_type;  ///< what rotary_append stores and attention reads: f32 or f16
 
   /// Scratch that one worker needs; the context's scratch must hold it for each of its workers.
   std::uint64_t scratch_bytes_per_worker;
+  /// Scratch that a call of linear() needs beside it, for each value of its padded input x [T, round_up(K, 64)].
+  std::uint64_t scratch_bytes_per_value;
 
   /// `bytes` of memory, zeroed and at least 64-byte aligned; handle null and the context failed when there is none.
   buffer (*allocate)(context& ctx, std::uint64_t bytes) noexcept;
@@ -192,14 +201,33 @@ struct kernels {
   void (*embed)(context& ctx, const embed_args& args) noexcept;
 };
 
-/// The scalar table: every entry as its formula reads, sums in double. Specification and oracle.
-[[nodiscard]] const kernels& reference_kernels() noexcept;
+/// The tables of one precision that this processor can run.
+class kernel_tables {
+ public:
+  static constexpr std::size_t capacity = 12;
+
+  constexpr void push(const kernels* table) noexcept { tables_[count_++] = table; }
+  [[nodiscard]] constexpr const kernels* const* begin() const noexcept { return tables_; }
+  [[nodiscard]] constexpr const kernels* const* end() const noexcept { return tables_ + count_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return count_; }
+  [[nodiscard]] constexpr const kernels* operator[](std::size_t i) const noexcept { return tables_[i]; }
+  [[nodiscard]] constexpr const kernels* back() const noexcept { return tables_[count_ - 1]; }
+
+ private:
+  const kernels* tables_[capacity] = {};
+  std::size_t count_ = 0;
+};
+
+/// The scalar table: every entry as its formula reads, sums in double. Specification and oracle. The fast one differs in
+/// the type of its cache alone.
+[[nodiscard]] const kernels& reference_kernels(precision mode = precision::exact) noexcept;
 
 /// The tables that this processor can run, slowest first; the reference is the first.
-[[nodiscard]] std::span<const kernels* const> cpu_kernels() noexcept;
+[[nodiscard]] kernel_tables cpu_kernels(precision mode = precision::exact) noexcept;
 
-/// The table of that name among cpu_kernels(); the last, fastest one for an empty name; null if there is none.
-[[nodiscard]] const kernels* find_cpu_kernels(std::string_view name) noexcept;
+/// The table of that name among cpu_kernels(mode); the last, fastest one for an empty name; null if there is none.
+[[nodiscard]] const kernels* find_cpu_kernels(std::string_view name,
+                                              precision mode = precision::exact) noexcept;
 
 }  // namespace ocellus::inline OCELLUS_ABI
 

@@ -194,8 +194,12 @@ void reference_rotary_append(context& ctx, const rotary_append_args& args) noexc
   }
 }
 
+template <precision Mode>
 inline constexpr kernels reference_table = {
     "reference",
+    Mode,
+    dtype::f32,
+    0,
     0,
     cpu_allocate,
     cpu_release,
@@ -213,7 +217,10 @@ inline constexpr kernels reference_table = {
 
 }  // namespace detail
 
-const kernels& reference_kernels() noexcept { return detail::reference_table; }
+const kernels& reference_kernels(precision mode) noexcept {
+  return mode == precision::exact ? detail::reference_table<precision::exact>
+                                  : detail::reference_table<precision::fast>;
+}
 
 }  // namespace ocellus::inline OCELLUS_ABI
 

@@ -16,7 +16,7 @@ int main() {
   if (lanes_of_the_user() < 1) return 3;
 #if defined( \
     OCELLUS_STATIC_DISPATCH)  // (for a target that Highway does not know there is only the scalar table)
-  return ocellus::cpu_kernels().empty() ? 4 : 0;
+  return ocellus::cpu_kernels().size() == 0 ? 4 : 0;
 #else
   return ocellus::cpu_kernels().size() > 1 ? 0 : 4;
 #endif
