@@ -48,20 +48,49 @@ struct fixture {
   }
 };
 
-const std::vector<std::string> all{"0+64x1", "64+64x1", "128+2x1", "0+64x2", "64+64x2", "128+2x2"};
+const std::vector<std::string> all{"0+64x1", "64+64x1", "128+16x1", "0+64x2", "64+64x2", "128+16x2"};
+constexpr std::chrono::nanoseconds no_time(0), enough_time(std::chrono::hours(1));
 
 }  // namespace
 
-TEST_CASE("steps: calls are cut into blocks of 64 rows, in order") {
-  fixture f(130);
-  CHECK(f.pass({}, true));
-  CHECK(f.log.calls == all);
+TEST_CASE(
+    "steps: calls are cut into blocks of 64 rows, in order, when time is limited, and are whole when it is "
+    "not") {
+  {
+    fixture limited(144);
+    CHECK(limited.pass({enough_time}, true));
+    CHECK(limited.log.calls == all);
+  }
+  fixture unlimited(144);
+  CHECK(unlimited.pass({}, true));
+  CHECK(unlimited.log.calls == std::vector<std::string>{"0+144x1", "0+144x2"});
+}
+
+TEST_CASE("steps: no call has fewer than 16 rows but that of a pass which has no more") {
+  const auto calls = [](std::uint32_t rows) {
+    fixture f(rows);
+    CHECK(f.pass({enough_time}, true));
+    f.log.calls.resize(f.log.calls.size() / 2);
+    return f.log.calls;
+  };
+  CHECK(calls(1) == std::vector<std::string>{"0+1x1"});
+  CHECK(calls(65) == std::vector<std::string>{"0+65x1"});
+  CHECK(calls(79) == std::vector<std::string>{"0+79x1"});
+  CHECK(calls(80) == std::vector<std::string>{"0+64x1", "64+16x1"});
+  CHECK(calls(143) == std::vector<std::string>{"0+64x1", "64+79x1"});
+}
+
+TEST_CASE("steps: what a limited run has left is one call of an unlimited one") {
+  fixture f(144);
+  CHECK_FALSE(f.pass({no_time}, true));
+  CHECK(f.pass({}, false));
+  CHECK(f.log.calls == std::vector<std::string>{"0+64x1", "64+80x1", "0+144x2"});
 }
 
 TEST_CASE("steps: without time each run of the pass does one unit, and all of them make the pass") {
-  fixture f(130);
+  fixture f(144);
   int runs = 1;
-  for (bool fresh = true; !f.pass({std::chrono::nanoseconds(0)}, fresh); fresh = false) {
+  for (bool fresh = true; !f.pass({no_time}, fresh); fresh = false) {
     CHECK(f.log.calls.size() == static_cast<std::size_t>(runs));
     REQUIRE(++runs < 100);
   }
@@ -71,22 +100,22 @@ TEST_CASE("steps: without time each run of the pass does one unit, and all of th
 
 TEST_CASE("steps: a unit that failed runs again, those before it do not") {
   for (int at = 0; at < 6; ++at) {
-    fixture f(130);
+    fixture f(144);
     f.log.fail_at = at;
-    CHECK_FALSE(f.pass({}, true));
+    CHECK_FALSE(f.pass({enough_time}, true));
     CHECK(f.ctx.failure() == error_code::cancelled);
     CHECK(f.log.calls.size() == static_cast<std::size_t>(at));
-    CHECK_FALSE(f.pass({}, false));  // the failure was not cleared: nothing may run
+    CHECK_FALSE(f.pass({enough_time}, false));  // the failure was not cleared: nothing may run
     CHECK(f.log.calls.size() == static_cast<std::size_t>(at));
     f.ctx.clear_failure();
-    CHECK(f.pass({}, false));
+    CHECK(f.pass({enough_time}, false));
     CHECK(f.log.calls == all);
   }
 }
 
 TEST_CASE("steps: a fresh start forgets what was done") {
   fixture f(64);
-  CHECK_FALSE(f.pass({std::chrono::nanoseconds(0)}, true));
+  CHECK_FALSE(f.pass({no_time}, true));
   CHECK(f.pass({}, true));
   CHECK(f.log.calls == std::vector<std::string>{"0+64x1", "0+64x1", "0+64x2"});
 }

@@ -2,25 +2,31 @@
 // target, by guards that are dropped here and so do not depend on how Highway was included before.
 #undef OCELLUS_KERNELS_ATTENTION_INL_H
 #undef OCELLUS_KERNELS_COMPAT_INL_H
+#undef OCELLUS_KERNELS_LINEAR_FAST_INL_H
 #undef OCELLUS_KERNELS_LINEAR_INL_H
 #undef OCELLUS_KERNELS_LINES_INL_H
 #undef OCELLUS_KERNELS_MATH_INL_H
 #undef OCELLUS_KERNELS_NORM_INL_H
 
 #include "ocellus/kernels/attention-inl.h"
-#include "ocellus/kernels/linear-inl.h"
+#include "ocellus/kernels/linear_fast-inl.h"
 #include "ocellus/kernels/norm-inl.h"
 
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 namespace HWY_NAMESPACE {
 
-template <precision Mode>
+/// The name of a table without the "N_" of its namespace, and what its dot products add to it.
+#define OCELLUS_TABLE_NAME(dots) (&HWY_STR(HWY_NAMESPACE) dots[2])
+
+inline constexpr std::size_t table_scratch_bytes =
+    (std::max)(sizeof(attention_scratch), sizeof(linear_scratch));
+
 inline constexpr kernels table = {
-    &HWY_STR(HWY_NAMESPACE)[2],  // without the "N_"
-    Mode,
+    OCELLUS_TABLE_NAME(""),
+    precision::exact,
     dtype::f32,
-    round_up<std::uint64_t>((std::max)(sizeof(attention_scratch), sizeof(linear_scratch)), 64),
+    round_up<std::uint64_t>(table_scratch_bytes, 64),
     0,
     cpu_allocate,
     cpu_release,
@@ -35,6 +41,36 @@ inline constexpr kernels table = {
     rotary_append,
     cpu_embed,
 };
+
+/// A table of fast precision that differs from the exact one in its products and in the type of its cache.
+template <class Dots>
+constexpr kernels fast_table_with(const char* name) noexcept {
+  kernels t = table;
+  t.name = name;
+  t.mode = precision::fast;
+  t.scratch_bytes_per_worker =
+      round_up<std::uint64_t>((std::max)(table_scratch_bytes, Dots::scratch_bytes), 64);
+  t.scratch_bytes_per_value = fast_scratch_bytes_per_value;
+  t.linear = linear_fast<Dots>;
+  return t;
+}
+
+#if OCELLUS_X86_64 && HWY_TARGET <= HWY_AVX3
+inline constexpr kernels fast_table = fast_table_with<avx2_dots>(OCELLUS_TABLE_NAME(""));
+inline constexpr kernels vnni_table = fast_table_with<avx512_vnni_dots>(OCELLUS_TABLE_NAME("_VNNI"));
+inline constexpr kernels bf16_table = fast_table_with<avx512_bf16_dots>(OCELLUS_TABLE_NAME("_BF16"));
+#elif OCELLUS_X86_64 && HWY_TARGET <= HWY_AVX2
+inline constexpr kernels fast_table = fast_table_with<avx2_dots>(OCELLUS_TABLE_NAME(""));
+inline constexpr kernels vnni_table = fast_table_with<avx2_vnni_dots>(OCELLUS_TABLE_NAME("_VNNI"));
+#else
+inline constexpr kernels fast_table = [] {
+  kernels t = table;
+  t.mode = precision::fast;
+  return t;
+}();
+#endif
+
+#undef OCELLUS_TABLE_NAME
 
 }  // namespace HWY_NAMESPACE
 }  // namespace detail

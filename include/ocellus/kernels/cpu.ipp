@@ -4,8 +4,11 @@
 #ifndef OCELLUS_KERNELS_CPU_IPP
 #define OCELLUS_KERNELS_CPU_IPP
 
+#include <iterator>
+
 #include "ocellus/kernels/cpu.hpp"
 #include "ocellus/kernels/reference.ipp"
+#include "ocellus/kernels/x86_dots.ipp"
 
 #if defined(HIGHWAY_HWY_FOREACH_TARGET_H_) && !defined(OCELLUS_STATIC_DISPATCH)
 #error "hwy/foreach_target.h works once a file: include <ocellus/implementation.hpp> in a .cpp of its own"
@@ -60,30 +63,51 @@ namespace detail {
 #define OCELLUS_CHOSEN_AT_RUN_TIME(target) ((HWY_TARGETS & (target)) != 0 && HWY_STATIC_TARGET != (target))
 #endif
 
-/// A table of both precisions, and what it needs of the processor: bits of Highway's; 0: nothing beyond what the compiler was
-/// told.
-struct cpu_target {
-  const kernels* exact;
-  const kernels* fast;
-  std::int64_t needs;
+/// A table, and what it needs of the processor: a bit of Highway's (0: nothing beyond what the compiler was told) and
+/// x86_feature's.
+struct cpu_table {
+  const kernels* table;
+  std::int64_t target = 0;
+  std::uint32_t features = 0;
 };
 
-// Slowest first.
-inline constexpr cpu_target cpu_targets[] = {
-    {&reference_table<precision::exact>, &reference_table<precision::fast>, 0},
+#if OCELLUS_X86_64 && OCELLUS_WANTS_TARGET && HWY_STATIC_TARGET <= HWY_AVX3
+#define OCELLUS_STATIC_DOT_TABLES                   \
+  {&HWY_NAMESPACE::vnni_table, 0, x86_avx512_vnni}, \
+      {&HWY_NAMESPACE::bf16_table, 0, x86_avx512_vnni | x86_avx512_bf16},
+#elif OCELLUS_X86_64 && OCELLUS_WANTS_TARGET && HWY_STATIC_TARGET <= HWY_AVX2
+#define OCELLUS_STATIC_DOT_TABLES {&HWY_NAMESPACE::vnni_table, 0, x86_avx_vnni},
+#else
+#define OCELLUS_STATIC_DOT_TABLES
+#endif
+
+// Slowest first, those of both precisions.
+inline constexpr cpu_table cpu_tables[] = {
+    {&reference_table<precision::exact>},
+    {&reference_table<precision::fast>},
 #if OCELLUS_WANTS_TARGET
-    {&HWY_NAMESPACE::table<precision::exact>, &HWY_NAMESPACE::table<precision::fast>, 0},
+    {&HWY_NAMESPACE::table},
+    {&HWY_NAMESPACE::fast_table},
+    OCELLUS_STATIC_DOT_TABLES
 #endif
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_SSE4)
-    {&N_SSE4::table<precision::exact>, &N_SSE4::table<precision::fast>, HWY_SSE4},
+    {&N_SSE4::table, HWY_SSE4},
+    {&N_SSE4::fast_table, HWY_SSE4},
 #endif
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX2)
-    {&N_AVX2::table<precision::exact>, &N_AVX2::table<precision::fast>, HWY_AVX2},
+    {&N_AVX2::table, HWY_AVX2},
+    {&N_AVX2::fast_table, HWY_AVX2},
+    {&N_AVX2::vnni_table, HWY_AVX2, x86_avx_vnni},
 #endif
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX3)
-    {&N_AVX3::table<precision::exact>, &N_AVX3::table<precision::fast>, HWY_AVX3},
+    {&N_AVX3::table, HWY_AVX3},
+    {&N_AVX3::fast_table, HWY_AVX3},
+    {&N_AVX3::vnni_table, HWY_AVX3, x86_avx512_vnni},
+    {&N_AVX3::bf16_table, HWY_AVX3, x86_avx512_vnni | x86_avx512_bf16},
 #endif
 };
+static_assert(std::size(cpu_tables) <= 2 * kernel_tables::capacity);
+#undef OCELLUS_STATIC_DOT_TABLES
 
 }  // namespace detail
 
@@ -93,9 +117,11 @@ kernel_tables cpu_kernels(precision mode) noexcept {
 #else
   const std::int64_t supported = hwy::SupportedTargets();
 #endif
+  const std::uint32_t features = detail::x86_features();
   kernel_tables tables;
-  for (const detail::cpu_target& t : detail::cpu_targets) {
-    if ((t.needs & ~supported) == 0) tables.push(mode == precision::exact ? t.exact : t.fast);
+  for (const detail::cpu_table& t : detail::cpu_tables) {
+    const bool runs = (t.target & ~supported) == 0 && (t.features & ~features) == 0;
+    if (runs && t.table->mode == mode) tables.push(t.table);
   }
   return tables;
 }

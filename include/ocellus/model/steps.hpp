@@ -1,5 +1,5 @@
 // steps: runs a forward pass in pieces. The pass is written as straight code, one call for one tensor equation; steps
-// cuts every call into units of at most 64 rows and remembers how many units have run. A pass that was interrupted, by
+// cuts the calls into units and remembers how many units have run. A pass that was interrupted, by
 // its time budget or by a stop of the host, is simply run again from its first line: units that are done are skipped,
 // the rest continue. Kernels never write over their inputs, so a unit that was cut off can be repeated.
 #ifndef OCELLUS_MODEL_STEPS_HPP
@@ -26,7 +26,10 @@ struct observer {
 
 class steps {
  public:
+  /// Rows of a unit when time is limited. A last unit of fewer than least_rows would not be one: it goes with the one before.
+  /// So a kernel sees fewer than least_rows only if the whole pass has no more, and may do so few rows in another way.
   static constexpr std::uint32_t block_rows = 64;
+  static constexpr std::uint32_t least_rows = 16;
 
   /// To be called before each run of the pass. A fresh start forgets the units that are done.
   void begin(const kernels& table, context& ctx, const observer& watch, time_budget budget,
@@ -112,18 +115,31 @@ class steps {
     const std::uint64_t mine = at_++;
     if (paused_ || mine != done_) return;
     run();
+    after(1);
+  }
+  /// Units of block_rows rows. Without a limit of time all that are left are one call: kernels give a row the same bits
+  /// in either case.
+  template <class Run>
+  void by_rows(std::uint32_t rows, const Run& run) noexcept {
+    const std::uint32_t units = rows < block_rows + least_rows ? 1 : (rows - least_rows) / block_rows + 1;
+    const std::uint64_t mine = at_;
+    at_ += units;
+    while (!paused_ && done_ < at_) {
+      const auto unit = static_cast<std::uint32_t>(done_ - mine);
+      const std::uint32_t count = budget_.limited() ? 1 : units - unit;
+      const std::uint32_t first = unit * block_rows;
+      run(first, unit + count == units ? rows - first : block_rows);
+      after(count);
+    }
+  }
+  /// Counts what has run, unless it failed; pauses the pass if it did, or if its time is used up.
+  void after(std::uint32_t units) noexcept {
     if (ctx_->failed()) {
       paused_ = true;
       return;
     }
-    ++done_;
+    done_ += units;
     paused_ = budget_.limited() && budget_.used_up_by(steady_nanoseconds() - start_);
-  }
-  template <class Run>
-  void by_rows(std::uint32_t rows, const Run& run) noexcept {
-    for (std::uint32_t first = 0; first < rows; first += block_rows) {
-      unit([&] { run(first, rows - first < block_rows ? rows - first : block_rows); });
-    }
   }
 
   const kernels* table_ = nullptr;

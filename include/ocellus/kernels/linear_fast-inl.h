@@ -1,0 +1,127 @@
+// Per SIMD target: linear() of fast precision. The input is turned into int8 or bf16 rows once a call, in scratch that all
+// workers share; then tasks multiply them by panels with the dot products of `Dots` (see x86_dots.ipp) and finish
+// their outputs, bias to residual, while they are in cache.
+//
+// q8 and q4 weights are multiplied by int8 rows, those of 16 and 32 bits by bf16 rows where there are such dot products; what
+// is left goes the exact way. Which way is taken depends on the format, and on the number of rows only below 16: a
+// pass is never cut into calls of so few rows (see steps.hpp).
+#ifndef OCELLUS_KERNELS_LINEAR_FAST_INL_H
+#define OCELLUS_KERNELS_LINEAR_FAST_INL_H
+
+#include "ocellus/kernels/fast_rows.hpp"
+#include "ocellus/kernels/linear-inl.h"
+#include "ocellus/kernels/norm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ocellus::inline OCELLUS_ABI {
+namespace detail {
+namespace HWY_NAMESPACE {
+
+enum class linear_way : std::uint8_t { int8, bf16, exact };
+
+inline constexpr std::size_t fast_rows_of_task = 512;  // x of a K block: 512 KiB
+inline constexpr std::size_t fast_few_row_bytes = std::size_t{128}
+                                                  << 10;  // weights that a task of few rows reads
+
+template <class Dots>
+linear_way linear_way_of(weight_format format, std::size_t rows) {
+  if (is_quantized(format)) return linear_way::int8;
+  if (!Dots::has_bf16 || (format != weight_format::bf16 && rows < column_pad / 4)) return linear_way::exact;
+  return linear_way::bf16;
+}
+
+/// How the product of T rows with one weight is cut into tasks.
+struct fast_plan {
+  std::size_t k;           // padded; also the bytes of a panel's scales
+  std::size_t panel_size;  // bytes
+  std::size_t panels;
+  std::size_t task_panels;
+  std::size_t task_rows;
+  std::size_t column_tasks;
+  std::size_t tasks;
+
+  fast_plan(const packed_matrix& w, std::size_t rows, std::size_t few_rows) noexcept
+      : k(round_up<std::size_t>(w.k, column_pad)),
+        panel_size(static_cast<std::size_t>(panel_bytes(w.format, w.k).value())),
+        panels((w.n + panel_rows - 1) / panel_rows) {
+    constexpr std::size_t whole = group_columns / panel_rows;  // a zero tail lies in one task
+    task_panels =
+        rows > few_rows ? whole : (std::max)(fast_few_row_bytes / panel_size / whole, std::size_t{1}) * whole;
+    const std::size_t blocks = (rows + fast_rows_of_task - 1) / fast_rows_of_task;
+    task_rows = (rows + blocks - 1) / blocks;
+    column_tasks = (panels + task_panels - 1) / task_panels;
+    tasks = column_tasks * blocks;
+  }
+};
+
+template <class Dots>
+HWY_NOINLINE void fast_task(context& ctx, linear_way way, const matrix& x, const linear_output& o,
+                            const fast_plan& plan, std::size_t task, std::uint32_t worker) {
+  const std::size_t panel = task % plan.column_tasks * plan.task_panels;
+  const std::size_t panel_count = (std::min)(plan.task_panels, plan.panels - panel);
+  const std::size_t row = task / plan.column_tasks * plan.task_rows;
+  const std::size_t rows = (std::min)(plan.task_rows, x.rows - row);
+  const std::byte* weights = cpu_panels(o.weight) + panel * plan.panel_size;
+  float* out = cpu_row(o.out, row) + panel * panel_rows;
+  if (way == linear_way::int8) {
+    const int8_rows in = int8_rows{ctx.shared_scratch(), plan.k}.from(row);
+    Dots::int8_sums(o.weight.format, in, rows, weights, cpu_scales(o.weight) + panel * plan.k,
+                    plan.panel_size, panel_count, out, o.out.stride, ctx.scratch(worker));
+  } else if constexpr (Dots::has_bf16) {
+    const bf16_rows in = bf16_rows{ctx.shared_scratch(), plan.k}.from(row);
+    Dots::bf16_sums(o.weight.format, in, rows, weights, plan.panel_size, panel_count, out, o.out.stride,
+                    ctx.scratch(worker));
+  }
+  linear_epilogue(o, row, rows, panel * panel_rows, (panel + panel_count) * panel_rows);
+}
+
+/// Turns x into the rows that a way takes.
+template <class Dots>
+void fast_prepare(context& ctx, linear_way way, const matrix& x) {
+  const std::size_t k = round_up<std::size_t>(x.cols, column_pad);
+  const auto prepare = [&](std::uint32_t row) {
+    if (way == linear_way::int8) {
+      Dots::quantize_row(cpu_row(x, row), int8_rows{ctx.shared_scratch(), k}, row);
+    } else if constexpr (Dots::has_bf16) {
+      Dots::round_row(cpu_row(x, row), bf16_rows{ctx.shared_scratch(), k}, row);
+    }
+  };
+  if (x.rows <= Dots::few_rows) {  // takes less time than to wake a worker
+    for (std::uint32_t row = 0; row < x.rows; ++row) prepare(row);
+  } else {
+    for_rows(ctx, x.rows, prepare);
+  }
+}
+
+template <class Dots>
+void linear_fast(context& ctx, const matrix& x, const linear_output* outputs, std::uint32_t count) noexcept {
+  if (x.rows == 0) return;
+  for (const linear_way way : {linear_way::int8, linear_way::bf16}) {
+    std::size_t tasks = 0;
+    for (const linear_output* o = outputs; o != outputs + count; ++o) {
+      if (linear_way_of<Dots>(o->weight.format, x.rows) != way) continue;
+      tasks += fast_plan(o->weight, x.rows, Dots::few_rows).tasks;
+    }
+    if (tasks == 0) continue;
+    fast_prepare<Dots>(ctx, way, x);
+    ctx.parallel(static_cast<std::uint32_t>(tasks), [&](std::uint32_t task, std::uint32_t worker) {
+      std::size_t index = task;
+      for (const linear_output* o = outputs;; ++o) {
+        if (linear_way_of<Dots>(o->weight.format, x.rows) != way) continue;
+        const fast_plan plan(o->weight, x.rows, Dots::few_rows);
+        if (index < plan.tasks) return fast_task<Dots>(ctx, way, x, *o, plan, index, worker);
+        index -= plan.tasks;
+      }
+    });
+  }
+  for (const linear_output* o = outputs; o != outputs + count; ++o) {
+    if (linear_way_of<Dots>(o->weight.format, x.rows) == linear_way::exact) linear(ctx, x, o, 1);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace detail
+}  // namespace ocellus::inline OCELLUS_ABI
+HWY_AFTER_NAMESPACE();
+
+#endif  // OCELLUS_KERNELS_LINEAR_FAST_INL_H
