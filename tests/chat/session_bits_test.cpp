@@ -69,12 +69,12 @@ void reverse_for(void*, std::uint32_t tasks, void (*run)(void*, std::uint32_t, s
 }  // namespace
 
 TEST_CASE("session: the same bits with any workers, any order of tasks, any budget, on every target") {
-  const tiny_model model;
-  for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
-    const std::string_view target = table->name;
+  const auto check = [](const tiny_model& model, const ocellus::kernels& table) {
+    const std::string_view target = table.name;
     INFO(target);
     ocellus::session_options options;
     options.target = target;
+    options.mode = table.mode;
     session plain = open_session(model.get(), options);
     CHECK(plain.target() == target);
     const transcript expected(plain);
@@ -97,6 +97,16 @@ TEST_CASE("session: the same bits with any workers, any order of tasks, any budg
     const transcript piecewise(patient, ocellus::time_budget{std::chrono::nanoseconds(0)});
     CHECK(piecewise.calls > 50);  // each call does one unit of work only
     CHECK(same_transcript(piecewise, expected));
+  };
+  const tiny_model model;
+  for (const ocellus::kernels* table : ocellus::cpu_kernels()) check(model, *table);
+  for (const auto format : ocellus::weight_formats) {
+    CAPTURE(std::string(name_of(format)));
+    tiny_options options;
+    options.format = format;
+    const tiny_model packed(options);
+    for (const ocellus::kernels* table : ocellus::cpu_kernels(ocellus::precision::fast))
+      check(packed, *table);
   }
 }
 

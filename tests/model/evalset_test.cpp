@@ -82,15 +82,17 @@ struct outcome {
 };
 
 /// All questions; each picture is decoded from its file and encoded once.
-outcome run(const std::string& model_file, const std::string& folder,
-            const std::vector<question>& questions) {
+outcome run(const std::string& model_file, const std::string& folder, const std::vector<question>& questions,
+            ocellus::precision mode) {
   const auto model = ocellus::model::open(model_file);
   REQUIRE(model);
   auto pool = ocellus::thread_pool::make(0);
   REQUIRE(pool);
   ocellus::host hooks;
   hooks.tasks = pool->hooks();
-  auto chat = ocellus::chat::open(*model, {}, hooks);
+  ocellus::chat_options how;
+  how.session.mode = mode;
+  auto chat = ocellus::chat::open(*model, how, hooks);
   REQUIRE(chat);
   outcome sum;
   std::map<std::string, ocellus::image_embedding> seen;
@@ -154,7 +156,7 @@ TEST_CASE(
     options.format = e.format;
     const auto report = ocellus::convert(options);
     REQUIRE(report);
-    const outcome found = run(file, folder, questions);
+    const outcome found = run(file, folder, questions, ocellus::precision::exact);
     if (e.format == ocellus::weight_format::f32) {
       exact = found.all.score();
       CHECK(exact == doctest::Approx(83.2).epsilon(0.001));  // accuracy.json: the mean of the six tasks
@@ -167,11 +169,17 @@ TEST_CASE(
       std::snprintf(number, sizeof number, " %.*f", digits, value);
       table += number;
     };
-    table += "\n" + name;
-    add(report->file.bits_per_weight(), 2);
-    for (const auto& task : found.tasks) add(task.second.score(), 1);
-    add(found.all.score(), 2);
-    add(found.all.percent(found.all.equal), 1);
+    const auto add_row = [&](const std::string& first, const outcome& o) {
+      table += "\n" + first;
+      add(report->file.bits_per_weight(), 2);
+      for (const auto& task : o.tasks) add(task.second.score(), 1);
+      add(o.all.score(), 2);
+      add(o.all.percent(o.all.equal), 1);
+    };
+    add_row(name, found);
+    const outcome fast = run(file, folder, questions, ocellus::precision::fast);
+    add_row(name + ",fast", fast);
+    CHECK(std::abs(fast.all.score() - found.all.score()) <= 0.5);
     INFO(name << ": " << found.first_difference);
     CHECK(found.tasks.size() == 6);
     CHECK(std::abs(found.all.score() - exact) <= e.most_points);

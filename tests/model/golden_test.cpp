@@ -39,7 +39,7 @@ std::string convert(const fs::path& folder, std::uint32_t size, weight_format fo
 }
 
 golden_difference diff(const std::string& model_file, const fs::path& golden_file,
-                       std::string_view target = {}) {
+                       std::string_view target = {}, ocellus::precision mode = ocellus::precision::exact) {
   const auto model = ocellus::model::open(model_file);
   REQUIRE_MESSAGE(model, (model ? std::string() : std::string(model.error().message())));
   const auto file = ocellus::byte_source::open(golden_file.string());
@@ -48,9 +48,23 @@ golden_difference diff(const std::string& model_file, const fs::path& golden_fil
   REQUIRE(golden);
   ocellus_examples::golden_options options;
   options.session.target = target;
+  options.session.mode = mode;
   auto difference = ocellus_examples::diff_with_golden(*model, *golden, options);
   REQUIRE_MESSAGE(difference, (difference ? std::string() : std::string(difference.error().message())));
   return std::move(*difference);
+}
+
+/// What fast precision may differ by, on every target: with weights that are (nearly) the golden's own the error of
+/// bf16 activations, with q8 that of int8 activations and of the weights.
+void check_fast(const std::string& model, const fs::path& golden, weight_format format) {
+  for (const ocellus::kernels* table : ocellus::cpu_kernels(ocellus::precision::fast)) {
+    const auto d = diff(model, golden, table->name, ocellus::precision::fast);
+    INFO(golden.string() << " " << ocellus::name_of(format) << " fast " << table->name);
+    CHECK(d.target == table->name);
+    CHECK(d.first_wrong() == "");
+    CHECK(d.tolerance == (is_quantized(format) ? 4e-2 : 1.5e-2));
+    CHECK_FALSE(d.ids_judged);
+  }
 }
 
 /// All goldens of a folder in all formats; with f32 on all targets too.
@@ -71,8 +85,11 @@ void check_folder(const fs::path& folder, const std::vector<fs::path>& goldens, 
         CHECK(d.golden_ids.size() > 0);
         CHECK(d.ids.size() == d.golden_ids.size());
       }
+      check_fast(model, golden, format);
     }
   }
+  const std::string q8 = convert(folder, size, weight_format::q8, made);
+  for (const fs::path& golden : goldens) check_fast(q8, golden, weight_format::q8);
 }
 
 }  // namespace
