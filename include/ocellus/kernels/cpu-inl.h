@@ -49,7 +49,7 @@ constexpr kernels fast_table_with(const char* name) noexcept {
   t.name = name;
   t.mode = precision::fast;
   t.scratch_bytes_per_worker =
-      round_up<std::uint64_t>((std::max)(table_scratch_bytes, Dots::scratch_bytes), 64);
+      round_up<std::uint64_t>((std::max)(table_scratch_bytes, sizeof(fast_scratch<Dots>)), 64);
   t.scratch_bytes_per_value = fast_scratch_bytes_per_value;
   t.linear = linear_fast<Dots>;
   return t;

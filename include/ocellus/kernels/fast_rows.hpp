@@ -54,6 +54,18 @@ struct bf16_rows {
   [[nodiscard]] bf16_rows from(std::size_t first) const noexcept { return {base + first * row_bytes(k), k}; }
 };
 
+/// Neighbouring panels of a weight, which a task multiplies its rows by.
+struct dot_panels {
+  weight_format format;
+  const std::byte* codes;
+  const std::byte* scales;  ///< of q8 and q4, a panel's k bytes on
+  std::size_t size;         ///< bytes from one panel to the next
+  std::size_t count;
+  const std::byte*
+      next_codes;  ///< panels that the same worker will probably be given next: they may be fetched
+  const std::byte* next_scales;
+};
+
 /// What a call of linear() may keep for each value of its padded input: int8 rows or bf16, with what is between rows.
 inline constexpr std::uint64_t fast_scratch_bytes_per_value = 3;
 static_assert(int8_rows::row_bytes(column_pad) <= column_pad * fast_scratch_bytes_per_value);

@@ -43,7 +43,8 @@ struct q4_codes {
 inline constexpr std::size_t int8_lanes = int8_vec::lanes;
 inline constexpr std::size_t int8_panel_vectors = panel_rows / int8_lanes;
 inline constexpr std::size_t int8_k_block = 1024;  // columns: 32 KiB of codes of two panels
-inline constexpr std::size_t int8_prefetch_bytes = 2048;
+inline constexpr std::size_t int8_prefetch_bytes = 4096;
+inline constexpr std::size_t int8_prefetch_scale_bytes = 512;
 inline constexpr std::size_t int8_tile_panels = int8_lanes == panel_rows ? 2 : 1;
 inline constexpr std::size_t group_lines = quant_group / 4;  // of unsigned codes: four columns each
 
@@ -153,6 +154,7 @@ HWY_NOINLINE void int8_stream(const int8_rows& x, const std::byte* HWY_RESTRICT 
   clear_rows<R>(totals[int8_panel_vectors - 1]);
   for (std::size_t k = 0; k < x.k; k += quant_group) {
     for (std::size_t i = 0; i < group_bytes; i += line_bytes) int8_vec::prefetch(w + int8_prefetch_bytes + i);
+    int8_vec::prefetch(scales + int8_prefetch_scale_bytes);
     stream_group<Format, 0>(totals, w, scales, codes, x_scales, starts, x_row);
     w += group_bytes;
     scales += panel_rows * sizeof(f16);
@@ -164,16 +166,26 @@ HWY_NOINLINE void int8_stream(const int8_rows& x, const std::byte* HWY_RESTRICT 
   if constexpr (int8_panel_vectors == 2) store_rows<R>(totals[1], out + int8_lanes, out_row);
 }
 
-/// Decodes `columns` columns of a panel. codes: [columns / 4][16][4]; to_scales: [columns / 32][16]
+/// A part of a panel, and of its scales.
+struct int8_part {
+  const std::byte* codes;
+  const std::byte* scales;
+};
+
+/// Decodes `columns` columns of a panel, and fetches as many of `coming`, what will be decoded next, from memory. codes:
+/// [columns / 4][16][4]; to_scales: [columns / 32][16]
 template <class Format>
-HWY_NOINLINE void int8_decode(const std::byte* HWY_RESTRICT w, const std::byte* HWY_RESTRICT scales,
-                              std::size_t columns, std::byte* HWY_RESTRICT codes,
-                              float* HWY_RESTRICT to_scales) {
+HWY_NOINLINE void int8_decode(int8_part from, int8_part coming, std::size_t columns,
+                              std::byte* HWY_RESTRICT codes, float* HWY_RESTRICT to_scales) {
   for (std::size_t c = 0; c < columns; c += quant_group) {
+    for (std::size_t i = 0; i < quant_group; i += Format::line_columns, coming.codes += line_bytes)
+      int8_vec::prefetch_later(coming.codes);
+    int8_vec::prefetch_later(coming.scales);
+    coming.scales += panel_rows * sizeof(f16);
     for (std::size_t v = 0; v < int8_panel_vectors; ++v) {
-      const typename Format::group group(scales + v * int8_lanes * sizeof(f16));
+      const typename Format::group group(from.scales + v * int8_lanes * sizeof(f16));
       int8_vec::store(group.scale, to_scales + v * int8_lanes);
-      const std::byte* line = w + v * int8_lanes * 4;
+      const std::byte* line = from.codes + v * int8_lanes * 4;
       std::byte* to = codes + v * int8_lanes * 4;
       for (std::size_t i = 0; i < quant_group; i += Format::line_columns) {
         int8_vec::store(group.template codes<0>(line), to);
@@ -185,8 +197,8 @@ HWY_NOINLINE void int8_decode(const std::byte* HWY_RESTRICT w, const std::byte* 
         line += line_bytes;
       }
     }
-    w += quant_group / Format::line_columns * line_bytes;
-    scales += panel_rows * sizeof(f16);
+    from.codes += quant_group / Format::line_columns * line_bytes;
+    from.scales += panel_rows * sizeof(f16);
     codes += group_lines * line_bytes;
     to_scales += panel_rows;
   }
@@ -291,30 +303,38 @@ struct int8_tile_call {
   }
 };
 
-/// Sums of `rows` rows for `panel_count` panels, without bias. panels, scales: the first of them, panel_size bytes and k bytes
-/// apart; out: [rows, 16 * panel_count], whose rows go on for at least another 16 values when the panels are odd in number.
+/// Sums of `rows` rows for up to panel_count panels, without bias. x: rows of int8; panels, scales: of the first panel,
+/// panel_size bytes and k bytes apart; next: panels that this worker will probably be given next; out: [rows, 16 *
+/// panel_count], whose rows go on for another 16 values when the panels are odd in number.
 template <class Format>
-HWY_NOINLINE void int8_sums(const int8_rows& x, std::size_t rows, const std::byte* panels,
-                            const std::byte* scales, std::size_t panel_size, std::size_t panel_count,
-                            float* out, std::size_t out_row, int8_scratch& scratch) {
+HWY_NOINLINE void int8_sums(const int8_rows& x, std::size_t rows, const dot_panels& w, float* out,
+                            std::size_t out_row, int8_scratch& scratch) {
   if (rows <= int8_vec::stream_rows) {
-    for (std::size_t p = 0; p < panel_count; ++p) {
+    for (std::size_t p = 0; p < w.count; ++p) {
       with_rows<int8_vec::stream_rows>(
-          rows, int8_stream_call<Format>{x, panels + p * panel_size, scales + p * x.k, out + p * panel_rows,
+          rows, int8_stream_call<Format>{x, w.codes + p * w.size, w.scales + p * x.k, out + p * panel_rows,
                                          out_row});
     }
     return;
   }
+  const auto part_at = [&](std::size_t panel, std::size_t k) {
+    return int8_part{w.codes + panel * w.size + k / Format::line_columns * line_bytes,
+                     w.scales + panel * x.k + k};
+  };
   for (std::size_t k0 = 0; k0 < x.k; k0 += int8_k_block) {
     const std::size_t columns = x.k - k0 < int8_k_block ? x.k - k0 : int8_k_block;
-    for (std::size_t first = 0; first < panel_count; first += int8_tile_panels) {
-      for (std::size_t p = first; p < first + int8_tile_panels && p < panel_count; ++p) {
-        int8_decode<Format>(panels + p * panel_size + k0 / Format::line_columns * line_bytes,
-                            scales + p * x.k + k0, columns, scratch.codes[p - first],
+    for (std::size_t first = 0; first < w.count; first += int8_tile_panels) {
+      for (std::size_t p = first; p < first + int8_tile_panels && p < w.count; ++p) {
+        const std::size_t then = p + int8_tile_panels;
+        const int8_part coming = then < w.count       ? part_at(then, k0)
+                                 : k0 + columns < x.k ? part_at(p - first, k0 + columns)
+                                                      : int8_part{w.next_codes + (p - first) * w.size,
+                                                                  w.next_scales + (p - first) * x.k};
+        int8_decode<Format>(part_at(p, k0), coming, columns, scratch.codes[p - first],
                             scratch.scales[p - first]);
       }
       // The second vector of an odd last panel is that panel again; its sums land in the tail and are zeroed later.
-      const bool two = first + 1 < panel_count;
+      const bool two = first + 1 < w.count;
       const std::byte* codes1 =
           int8_tile_panels == 1 ? scratch.codes[0] + int8_lanes * 4 : scratch.codes[two ? 1 : 0];
       const float* scales1 =

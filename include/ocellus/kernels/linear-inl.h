@@ -237,14 +237,14 @@ HWY_NOINLINE void linear_row_quantized(const float* HWY_RESTRICT x, const std::b
   for (std::size_t v = 0; v < vectors; ++v) store(total[v], out + v * lanes);
 }
 
-/// Bias, activation and residual of `count` outputs in place; then zeros up to `padded`. Reads of bias and
-/// residual go to the next multiple of 16, which their zero tails allow.
+/// Bias, activation and residual of `count` sums; then zeros up to `padded`. Reads of sums, bias and residual go to the next
+/// multiple of 16, which their tails allow. out may be sums.
 template <activation Act>
-HWY_NOINLINE void linear_epilogue_row(float* HWY_RESTRICT out, const float* HWY_RESTRICT bias,
+HWY_NOINLINE void linear_epilogue_row(const float* sums, float* out, const float* HWY_RESTRICT bias,
                                       const float* HWY_RESTRICT residual, std::size_t count,
                                       std::size_t padded) {
   for (std::size_t c = 0; c < count; c += lanes) {
-    f32_vec v = load(out + c);
+    f32_vec v = load(sums + c);
     if (bias != nullptr) v = hn::Add(v, load(bias + c));
     if constexpr (Act == activation::gelu) v = gelu_f32(v);
     if constexpr (Act == activation::gelu_tanh) v = gelu_tanh_f32(v);
@@ -254,27 +254,27 @@ HWY_NOINLINE void linear_epilogue_row(float* HWY_RESTRICT out, const float* HWY_
   zero_fill(out, count, padded);
 }
 
-/// The epilogue of outputs [first, last) of rows [row, row + rows); zeros behind the last output if it is
-/// among them.
+/// The epilogue of outputs [first, last) of rows [row, row + rows); zeros behind the last output if it is among them.
+/// sums: of these rows, sums_row apart, from output `first` on; they may stand in o.out itself.
 inline void linear_epilogue(const linear_output& o, std::size_t row, std::size_t rows, std::size_t first,
-                            std::size_t last) {
+                            std::size_t last, const float* sums, std::size_t sums_row) {
   const float* bias = cpu_vector(o.bias);
   const std::size_t n = o.weight.n;
   const std::size_t count = (std::min)(last, n) - first;
   const std::size_t padded = last < n ? count : round_up<std::size_t>(n, column_pad) - first;
-  for (std::size_t r = row; r < row + rows; ++r) {
+  for (std::size_t r = row; r < row + rows; ++r, sums += sums_row) {
     float* out = cpu_row(o.out, r) + first;
     const float* residual = o.residual ? cpu_row(o.residual, r) + first : nullptr;
     const float* row_bias = bias != nullptr ? bias + first : nullptr;
     switch (o.act) {
       case activation::none:
-        linear_epilogue_row<activation::none>(out, row_bias, residual, count, padded);
+        linear_epilogue_row<activation::none>(sums, out, row_bias, residual, count, padded);
         break;
       case activation::gelu:
-        linear_epilogue_row<activation::gelu>(out, row_bias, residual, count, padded);
+        linear_epilogue_row<activation::gelu>(sums, out, row_bias, residual, count, padded);
         break;
       case activation::gelu_tanh:
-        linear_epilogue_row<activation::gelu_tanh>(out, row_bias, residual, count, padded);
+        linear_epilogue_row<activation::gelu_tanh>(sums, out, row_bias, residual, count, padded);
         break;
     }
   }
@@ -335,7 +335,7 @@ HWY_NOINLINE void linear_task(context& ctx, const matrix& x, const linear_output
     linear_sums<Lines>(cpu_row(x, row), x.stride, rows, weights, scales, next, plan.panel_size, panel_count,
                        plan.k, out, o.out.stride, *static_cast<linear_scratch*>(ctx.scratch(worker)));
   }
-  linear_epilogue(o, row, rows, panel * panel_rows, (panel + panel_count) * panel_rows);
+  linear_epilogue(o, row, rows, panel * panel_rows, (panel + panel_count) * panel_rows, out, o.out.stride);
 }
 
 void linear(context& ctx, const matrix& x, const linear_output* outputs, std::uint32_t count) noexcept {

@@ -54,6 +54,13 @@ struct fast_plan {
   }
 };
 
+/// What one worker needs.
+template <class Dots>
+struct fast_scratch {
+  alignas(64) std::byte block[Dots::scratch_bytes];  // weights of a K block, as the dot products take them
+  float sums[fast_rows_of_task * group_columns];
+};
+
 template <class Dots>
 HWY_NOINLINE void fast_task(context& ctx, linear_way way, const matrix& x, const linear_output& o,
                             const fast_plan& plan, std::size_t task, std::uint32_t worker) {
@@ -61,18 +68,34 @@ HWY_NOINLINE void fast_task(context& ctx, linear_way way, const matrix& x, const
   const std::size_t panel_count = (std::min)(plan.task_panels, plan.panels - panel);
   const std::size_t row = task / plan.column_tasks * plan.task_rows;
   const std::size_t rows = (std::min)(plan.task_rows, x.rows - row);
-  const std::byte* weights = cpu_panels(o.weight) + panel * plan.panel_size;
-  float* out = cpu_row(o.out, row) + panel * panel_rows;
+  const bool quantized = is_quantized(o.weight.format);
+  // The panels that this worker will probably take next, if there are so many.
+  const std::size_t skip = ctx.workers() * plan.task_panels;
+  const std::size_t next = panel + skip + panel_count <= plan.panels ? skip : 0;
+  dot_panels w{};
+  w.format = o.weight.format;
+  w.size = plan.panel_size;
+  w.count = panel_count;
+  w.codes = cpu_panels(o.weight) + panel * plan.panel_size;
+  w.next_codes = w.codes + next * plan.panel_size;
+  if (quantized) {
+    w.scales = cpu_scales(o.weight) + panel * plan.k;
+    w.next_scales = w.scales + next * plan.k;
+  }
+  // Sums of many rows are kept together until they are finished: in `out`, whose rows are tens of kilobytes apart, they would
+  // fall into a few sets of the caches and be fetched again for each K block.
+  auto& scratch = *static_cast<fast_scratch<Dots>*>(ctx.scratch(worker));
+  const bool few = rows <= Dots::few_rows;
+  float* sums = few ? cpu_row(o.out, row) + panel * panel_rows : scratch.sums;
+  const std::size_t sums_row = few ? o.out.stride : group_columns;
   if (way == linear_way::int8) {
     const int8_rows in = int8_rows{ctx.shared_scratch(), plan.k}.from(row);
-    Dots::int8_sums(o.weight.format, in, rows, weights, cpu_scales(o.weight) + panel * plan.k,
-                    plan.panel_size, panel_count, out, o.out.stride, ctx.scratch(worker));
+    Dots::int8_sums(in, rows, w, sums, sums_row, scratch.block);
   } else if constexpr (Dots::has_bf16) {
     const bf16_rows in = bf16_rows{ctx.shared_scratch(), plan.k}.from(row);
-    Dots::bf16_sums(o.weight.format, in, rows, weights, plan.panel_size, panel_count, out, o.out.stride,
-                    ctx.scratch(worker));
+    Dots::bf16_sums(in, rows, w, sums, sums_row, scratch.block);
   }
-  linear_epilogue(o, row, rows, panel * panel_rows, (panel + panel_count) * panel_rows);
+  linear_epilogue(o, row, rows, panel * panel_rows, (panel + panel_count) * panel_rows, sums, sums_row);
 }
 
 /// Turns x into the rows that a way takes.

@@ -77,25 +77,42 @@ HWY_INLINE void bf16_store_rows(const __m512 (&sums)[Rows][2], float* out, std::
   }
 }
 
-/// R rows by two panels over `columns` columns, on top of what is in `out` if asked to. w0, w1: bf16 lines (w1 may be w0, then
-/// `second` is false); out: [R, 32]
+/// What a tile computes with. w0, w1: bf16 lines of two panels (or of one, then `second` is false); ahead: what a later tile
+/// reads, of which a line is fetched for every four columns.
+struct bf16_tile_args {
+  const std::uint16_t* x;
+  std::size_t x_row;
+  const std::byte* w0;
+  const std::byte* w1;
+  const std::byte* ahead;
+  std::size_t columns;
+  float* out;
+  std::size_t out_row;
+  bool add;  // to what is in `out`
+  bool second;
+};
+
+/// R rows by two panels. out: [R, 32]
 template <std::size_t R>
-HWY_NOINLINE void bf16_tile(const std::uint16_t* HWY_RESTRICT x, std::size_t x_row, const std::byte* w0,
-                            const std::byte* w1, std::size_t columns, float* HWY_RESTRICT out,
-                            std::size_t out_row, bool add, bool second) {
+HWY_NOINLINE void bf16_tile(const bf16_tile_args& a) {
   __m512 sums[R][2];
-  bf16_load_rows<R>(sums, out, out_row, add);
-  for (std::size_t k = 0; k < columns; k += 4, w0 += 2 * line_bytes, w1 += 2 * line_bytes) {
+  bf16_load_rows<R>(sums, a.out, a.out_row, a.add);
+  const std::byte *w0 = a.w0, *w1 = a.w1, *ahead = a.ahead;
+  const std::uint16_t* x = a.x;
+  for (std::size_t k = 0; k < a.columns; k += 4, x += 4, w0 += 2 * line_bytes, w1 += 2 * line_bytes) {
     if constexpr (R <= bf16_stream_rows) {
       for (const std::byte* w : {w0, w1}) {
         _mm_prefetch(reinterpret_cast<const char*>(w + bf16_prefetch_bytes), _MM_HINT_T0);
         _mm_prefetch(reinterpret_cast<const char*>(w + bf16_prefetch_bytes + line_bytes), _MM_HINT_T0);
       }
+    } else {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead), _MM_HINT_T1);
+      ahead += line_bytes;
     }
-    bf16_dot_rows<R>(sums, bf16_line(w0), bf16_line(w1), x + k, x_row);
-    bf16_dot_rows<R>(sums, bf16_line(w0 + line_bytes), bf16_line(w1 + line_bytes), x + k + 2, x_row);
+    bf16_dot_rows<R>(sums, bf16_line(w0), bf16_line(w1), x, a.x_row);
+    bf16_dot_rows<R>(sums, bf16_line(w0 + line_bytes), bf16_line(w1 + line_bytes), x + 2, a.x_row);
   }
-  bf16_store_rows<R>(sums, out, out_row, second);
+  bf16_store_rows<R>(sums, a.out, a.out_row, a.second);
 }
 
 /// Rounds `columns` columns of a panel of f16 or f32 to bf16 lines. to: [columns / 2][16][2]
@@ -136,45 +153,49 @@ struct bf16_scratch {
 };
 
 template <std::size_t R>
-HWY_INLINE void bf16_rows_tile(std::size_t rows, const std::uint16_t* x, std::size_t x_row,
-                               const std::byte* w0, const std::byte* w1, std::size_t columns, float* out,
-                               std::size_t out_row, bool add, bool second) {
+HWY_INLINE void bf16_rows_tile(std::size_t rows, const bf16_tile_args& args) {
   if constexpr (R == 1) {
-    bf16_tile<1>(x, x_row, w0, w1, columns, out, out_row, add, second);
+    bf16_tile<1>(args);
   } else if (rows == R) {
-    bf16_tile<R>(x, x_row, w0, w1, columns, out, out_row, add, second);
+    bf16_tile<R>(args);
   } else {
-    bf16_rows_tile<R - 1>(rows, x, x_row, w0, w1, columns, out, out_row, add, second);
+    bf16_rows_tile<R - 1>(rows, args);
   }
 }
 
-/// Sums of `rows` rows for `panel_count` panels, without bias. panels: the first of them, panel_size bytes apart; out:
-/// [rows, 16 * panel_count]
-inline void bf16_sums(weight_format format, const bf16_rows& x, std::size_t rows, const std::byte* panels,
-                      std::size_t panel_size, std::size_t panel_count, float* out, std::size_t out_row,
-                      bf16_scratch& scratch) noexcept {
-  const std::size_t bytes_per_column = format == weight_format::f32 ? line_bytes : line_bytes / 2;
+/// Sums of `rows` rows for the panels, without bias. out: [rows, 16 * w.count]
+inline void bf16_sums(const bf16_rows& x, std::size_t rows, const dot_panels& w, float* out,
+                      std::size_t out_row, bf16_scratch& scratch) noexcept {
+  const std::size_t column_bytes = w.format == weight_format::f32 ? line_bytes : line_bytes / 2;
   // Few rows read each panel once and in one piece, as the memory likes best.
-  const std::size_t block = rows <= bf16_stream_rows && format == weight_format::bf16 ? x.k : bf16_k_block;
+  const std::size_t block = rows <= bf16_stream_rows && w.format == weight_format::bf16 ? x.k : bf16_k_block;
   for (std::size_t k0 = 0; k0 < x.k; k0 += block) {
     const std::size_t columns = x.k - k0 < block ? x.k - k0 : block;
-    for (std::size_t first = 0; first < panel_count; first += 2) {
-      const bool second = first + 1 < panel_count;
+    const std::size_t bytes = columns * column_bytes;  // of a panel's block
+    for (std::size_t first = 0; first < w.count; first += 2) {
+      const bool second = first + 1 < w.count;
       const std::byte* lines[2];
       for (std::size_t p = 0; p < 2; ++p) {
-        const std::byte* from = panels + (first + (second ? p : 0)) * panel_size + k0 * bytes_per_column;
-        if (format == weight_format::bf16) {
+        const std::byte* from = w.codes + (first + (second ? p : 0)) * w.size + k0 * column_bytes;
+        if (w.format == weight_format::bf16) {
           lines[p] = from;
         } else {
-          if (p == 0 || second) bf16_round_panel(format, from, columns, scratch.lines[p]);
+          if (p == 0 || second) bf16_round_panel(w.format, from, columns, scratch.lines[p]);
           lines[p] = scratch.lines[second ? p : 0];
         }
       }
-      for (std::size_t r = 0; r < rows; r += bf16_tile_rows) {
+      // Each tile fetches its share of what comes behind this block of two panels.
+      const std::byte* coming = first + 2 < w.count  ? w.codes + (first + 2) * w.size + k0 * column_bytes
+                                : k0 + columns < x.k ? w.codes + (k0 + columns) * column_bytes
+                                                     : w.next_codes;
+      const std::size_t tiles = (rows + bf16_tile_rows - 1) / bf16_tile_rows;
+      const std::size_t share = 2 * bytes / tiles / line_bytes * line_bytes;
+      for (std::size_t tile = 0; tile < tiles; ++tile) {
+        const std::size_t r = tile * bf16_tile_rows, at = tile * share;
         bf16_rows_tile<bf16_tile_rows>(rows - r < bf16_tile_rows ? rows - r : bf16_tile_rows,
-                                       x.values(r) + k0, bf16_rows::row_bytes(x.k) / 2, lines[0], lines[1],
-                                       columns, out + r * out_row + first * panel_rows, out_row, k0 != 0,
-                                       second);
+                                       {x.values(r) + k0, bf16_rows::row_bytes(x.k) / 2, lines[0], lines[1],
+                                        coming + at / bytes * w.size + at % bytes, columns,
+                                        out + r * out_row + first * panel_rows, out_row, k0 != 0, second});
       }
     }
   }

@@ -12,22 +12,19 @@ namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 
 /// int8 products alone; weights of 16 and 32 bits are computed as in exact precision.
-#define OCELLUS_INT8_DOTS(dots)                                                                              \
-  static constexpr std::size_t few_rows = dots::int8_vec::stream_rows;                                       \
-  static void quantize_row(const float* from, const int8_rows& x, std::size_t row) noexcept {                \
-    int8_quantize_row(from, x, row, dots::int8_vec::q4_offset);                                              \
-  }                                                                                                          \
-  static void int8_sums(weight_format format, const int8_rows& x, std::size_t rows, const std::byte* panels, \
-                        const std::byte* scales, std::size_t panel_size, std::size_t panel_count,            \
-                        float* out, std::size_t out_row, void* scratch) noexcept {                           \
-    auto& block = *static_cast<dots::int8_scratch*>(scratch);                                                \
-    if (format == weight_format::q8) {                                                                       \
-      dots::int8_sums<dots::q8_codes>(x, rows, panels, scales, panel_size, panel_count, out, out_row,        \
-                                      block);                                                                \
-    } else {                                                                                                 \
-      dots::int8_sums<dots::q4_codes>(x, rows, panels, scales, panel_size, panel_count, out, out_row,        \
-                                      block);                                                                \
-    }                                                                                                        \
+#define OCELLUS_INT8_DOTS(dots)                                                                \
+  static constexpr std::size_t few_rows = dots::int8_vec::stream_rows;                         \
+  static void quantize_row(const float* from, const int8_rows& x, std::size_t row) noexcept {  \
+    int8_quantize_row(from, x, row, dots::int8_vec::q4_offset);                                \
+  }                                                                                            \
+  static void int8_sums(const int8_rows& x, std::size_t rows, const dot_panels& w, float* out, \
+                        std::size_t out_row, void* scratch) noexcept {                         \
+    auto& block = *static_cast<dots::int8_scratch*>(scratch);                                  \
+    if (w.format == weight_format::q8) {                                                       \
+      dots::int8_sums<dots::q8_codes>(x, rows, w, out, out_row, block);                        \
+    } else {                                                                                   \
+      dots::int8_sums<dots::q4_codes>(x, rows, w, out, out_row, block);                        \
+    }                                                                                          \
   }
 
 struct avx2_dots {
@@ -59,10 +56,9 @@ struct avx512_bf16_dots {
   static void round_row(const float* from, const bf16_rows& x, std::size_t row) noexcept {
     dots_avx512_bf16::bf16_round_row(from, x, row);
   }
-  static void bf16_sums(weight_format format, const bf16_rows& x, std::size_t rows, const std::byte* panels,
-                        std::size_t panel_size, std::size_t panel_count, float* out, std::size_t out_row,
-                        void* scratch) noexcept {
-    dots_avx512_bf16::bf16_sums(format, x, rows, panels, panel_size, panel_count, out, out_row,
+  static void bf16_sums(const bf16_rows& x, std::size_t rows, const dot_panels& w, float* out,
+                        std::size_t out_row, void* scratch) noexcept {
+    dots_avx512_bf16::bf16_sums(x, rows, w, out, out_row,
                                 *static_cast<dots_avx512_bf16::bf16_scratch*>(scratch));
   }
 };

@@ -122,6 +122,9 @@ struct int8_vec256 {
   static HWY_INLINE void prefetch(const std::byte* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
   }
+  static HWY_INLINE void prefetch_later(const std::byte* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+  }
 };
 
 namespace dots_avx2 {
@@ -213,6 +216,9 @@ struct int8_vec {
   }
   static HWY_INLINE void prefetch(const std::byte* p) {
     _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+  }
+  static HWY_INLINE void prefetch_later(const std::byte* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
   }
   template <int>
   static HWY_INLINE i32 dot(i32 sum, i32 w, i32 x) {
