@@ -63,11 +63,15 @@ inline constexpr kernels bf16_table = fast_table_with<avx512_bf16_dots>(OCELLUS_
 inline constexpr kernels fast_table = fast_table_with<avx2_dots>(OCELLUS_TABLE_NAME(""));
 inline constexpr kernels vnni_table = fast_table_with<avx2_vnni_dots>(OCELLUS_TABLE_NAME("_VNNI"));
 #else
+/// Without dot products of its own: only the cache differs.
 inline constexpr kernels fast_table = [] {
   kernels t = table;
   t.mode = precision::fast;
   return t;
 }();
+#if OCELLUS_ARM_64
+inline constexpr kernels dot_table = fast_table_with<neon_dots>(OCELLUS_TABLE_NAME("_DOT"));
+#endif
 #endif
 
 #undef OCELLUS_TABLE_NAME

@@ -6,6 +6,7 @@
 
 #include <iterator>
 
+#include "ocellus/kernels/arm_dots.ipp"
 #include "ocellus/kernels/cpu.hpp"
 #include "ocellus/kernels/reference.ipp"
 #include "ocellus/kernels/x86_dots.ipp"
@@ -64,7 +65,7 @@ namespace detail {
 #endif
 
 /// A table, and what it needs of the processor: a bit of Highway's (0: nothing beyond what the compiler was told) and
-/// x86_feature's.
+/// of x86_feature or arm_feature.
 struct cpu_table {
   const kernels* table;
   std::int64_t target = 0;
@@ -77,6 +78,8 @@ struct cpu_table {
       {&HWY_NAMESPACE::bf16_table, 0, x86_avx512_vnni | x86_avx512_bf16},
 #elif OCELLUS_X86_64 && OCELLUS_WANTS_TARGET && HWY_STATIC_TARGET <= HWY_AVX2
 #define OCELLUS_STATIC_DOT_TABLES {&HWY_NAMESPACE::vnni_table, 0, x86_avx_vnni},
+#elif OCELLUS_ARM_64 && OCELLUS_WANTS_TARGET
+#define OCELLUS_STATIC_DOT_TABLES {&HWY_NAMESPACE::dot_table, 0, arm_dot},
 #else
 #define OCELLUS_STATIC_DOT_TABLES
 #endif
@@ -117,7 +120,7 @@ kernel_tables cpu_kernels(precision mode) noexcept {
 #else
   const std::int64_t supported = hwy::SupportedTargets();
 #endif
-  const std::uint32_t features = detail::x86_features();
+  const std::uint32_t features = detail::x86_features() | detail::arm_features();
   kernel_tables tables;
   for (const detail::cpu_table& t : detail::cpu_tables) {
     const bool runs = (t.target & ~supported) == 0 && (t.features & ~features) == 0;

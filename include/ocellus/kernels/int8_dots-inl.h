@@ -18,7 +18,7 @@ struct q8_codes {
     /// The codes of columns [4 Part, 4 Part + 4) of a line. w: `lanes` outputs of it
     template <int Part>
     HWY_INLINE int8_vec::i32 codes(const std::byte* w) const {
-      return offset == 0 ? int8_vec::load(w) : int8_vec::flip_signs(int8_vec::load(w));
+      return int8_vec::add_offset<offset>(int8_vec::load(w));
     }
   };
 };
@@ -45,6 +45,7 @@ inline constexpr std::size_t int8_panel_vectors = panel_rows / int8_lanes;
 inline constexpr std::size_t int8_k_block = 1024;  // columns: 32 KiB of codes of two panels
 inline constexpr std::size_t int8_prefetch_bytes = 4096;
 inline constexpr std::size_t int8_prefetch_scale_bytes = 512;
+// A tile takes two vectors of outputs: of two panels, or of one.
 inline constexpr std::size_t int8_tile_panels = int8_lanes == panel_rows ? 2 : 1;
 inline constexpr std::size_t group_lines = quant_group / 4;  // of unsigned codes: four columns each
 
@@ -138,6 +139,22 @@ HWY_INLINE void stream_group(int8_vec::f32 (&totals)[int8_panel_vectors][R], con
   }
 }
 
+template <std::size_t V, std::size_t R>
+HWY_INLINE void clear_panel(int8_vec::f32 (&totals)[int8_panel_vectors][R]) {
+  if constexpr (V != int8_panel_vectors) {
+    clear_rows<R>(totals[V]);
+    clear_panel<V + 1>(totals);
+  }
+}
+template <std::size_t V, std::size_t R>
+HWY_INLINE void store_panel(const int8_vec::f32 (&totals)[int8_panel_vectors][R], float* out,
+                            std::size_t out_row) {
+  if constexpr (V != int8_panel_vectors) {
+    store_rows<R>(totals[V], out + V * int8_lanes, out_row);
+    store_panel<V + 1>(totals, out, out_row);
+  }
+}
+
 /// R rows by one panel over all of K, straight from the file's lines: when there are too few rows to decode them in
 /// advance. out: [R, 16]
 template <class Format, std::size_t R>
@@ -150,8 +167,7 @@ HWY_NOINLINE void int8_stream(const int8_rows& x, const std::byte* HWY_RESTRICT 
   const auto* x_scales = reinterpret_cast<const std::byte*>(x.scales(0));
   const auto* starts = reinterpret_cast<const std::byte*>(x.starts(0));
   int8_vec::f32 totals[int8_panel_vectors][R];
-  clear_rows<R>(totals[0]);
-  clear_rows<R>(totals[int8_panel_vectors - 1]);
+  clear_panel<0>(totals);
   for (std::size_t k = 0; k < x.k; k += quant_group) {
     for (std::size_t i = 0; i < group_bytes; i += line_bytes) int8_vec::prefetch(w + int8_prefetch_bytes + i);
     int8_vec::prefetch(scales + int8_prefetch_scale_bytes);
@@ -162,8 +178,7 @@ HWY_NOINLINE void int8_stream(const int8_rows& x, const std::byte* HWY_RESTRICT 
     x_scales += sizeof(float);
     starts += sizeof(std::int32_t);
   }
-  store_rows<R>(totals[0], out, out_row);
-  if constexpr (int8_panel_vectors == 2) store_rows<R>(totals[1], out + int8_lanes, out_row);
+  store_panel<0>(totals, out, out_row);
 }
 
 /// A part of a panel, and of its scales.
@@ -333,27 +348,30 @@ HWY_NOINLINE void int8_sums(const int8_rows& x, std::size_t rows, const dot_pane
         int8_decode<Format>(part_at(p, k0), coming, columns, scratch.codes[p - first],
                             scratch.scales[p - first]);
       }
-      // The second vector of an odd last panel is that panel again; its sums land in the tail and are zeroed later.
-      const bool two = first + 1 < w.count;
-      const std::byte* codes1 =
-          int8_tile_panels == 1 ? scratch.codes[0] + int8_lanes * 4 : scratch.codes[two ? 1 : 0];
-      const float* scales1 =
-          int8_tile_panels == 1 ? scratch.scales[0] + int8_lanes : scratch.scales[two ? 1 : 0];
-      for (std::size_t r = 0; r < rows; r += int8_vec::tile_rows) {
-        const int8_rows part = x.from(r);
-        const std::size_t group = k0 / quant_group;
-        with_rows<int8_vec::tile_rows>(
-            rows - r < int8_vec::tile_rows ? rows - r : int8_vec::tile_rows,
-            int8_tile_call<Format>{part.codes(0) + k0,
-                                   reinterpret_cast<const std::byte*>(part.scales(0) + group),
-                                   reinterpret_cast<const std::byte*>(part.starts(0) + group),
-                                   int8_rows::row_bytes(x.k),
-                                   {scratch.codes[0], codes1},
-                                   {scratch.scales[0], scales1},
-                                   columns / quant_group,
-                                   out + r * out_row + first * panel_rows,
-                                   out_row,
-                                   k0 != 0});
+      for (std::size_t column = 0; column < int8_tile_panels * panel_rows; column += 2 * int8_lanes) {
+        // The second vector of an odd last panel is that panel again; its sums land in the tail and are zeroed later.
+        const std::size_t other = int8_tile_panels == 2 && first + 1 < w.count ? 1 : 0;
+        const std::size_t along =
+            int8_tile_panels == 2 ? 0 : int8_lanes;  // from the first vector to the second
+        const std::byte* codes[2] = {scratch.codes[0] + column * 4,
+                                     scratch.codes[other] + (column + along) * 4};
+        const float* scales[2] = {scratch.scales[0] + column, scratch.scales[other] + column + along};
+        for (std::size_t r = 0; r < rows; r += int8_vec::tile_rows) {
+          const int8_rows part = x.from(r);
+          const std::size_t group = k0 / quant_group;
+          with_rows<int8_vec::tile_rows>(
+              rows - r < int8_vec::tile_rows ? rows - r : int8_vec::tile_rows,
+              int8_tile_call<Format>{part.codes(0) + k0,
+                                     reinterpret_cast<const std::byte*>(part.scales(0) + group),
+                                     reinterpret_cast<const std::byte*>(part.starts(0) + group),
+                                     int8_rows::row_bytes(x.k),
+                                     {codes[0], codes[1]},
+                                     {scales[0], scales[1]},
+                                     columns / quant_group,
+                                     out + r * out_row + first * panel_rows + column,
+                                     out_row,
+                                     k0 != 0});
+        }
       }
     }
   }

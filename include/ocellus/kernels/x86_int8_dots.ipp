@@ -100,7 +100,11 @@ struct int8_vec256 {
   static HWY_INLINE f32 mul(f32 a, f32 b) { return _mm256_mul_ps(a, b); }
   static HWY_INLINE f32 mul_add(f32 a, f32 b, f32 c) { return _mm256_fmadd_ps(a, b, c); }
   static HWY_INLINE f32 to_f32(i32 v) { return _mm256_cvtepi32_ps(v); }
-  static HWY_INLINE i32 flip_signs(i32 v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
+  template <int Offset>
+  static HWY_INLINE i32 add_offset(i32 v) {
+    static_assert(Offset == 0 || Offset == 128);
+    return Offset == 0 ? v : _mm256_xor_si256(v, _mm256_set1_epi8(-128));
+  }
   static HWY_INLINE i32 add_bytes(i32 a, i32 b) { return _mm256_add_epi8(a, b); }
   template <int Part>
   static HWY_INLINE i32 nibbles(i32 v) {
@@ -196,7 +200,11 @@ struct int8_vec {
   static HWY_INLINE f32 mul(f32 a, f32 b) { return _mm512_mul_ps(a, b); }
   static HWY_INLINE f32 mul_add(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
   static HWY_INLINE f32 to_f32(i32 v) { return _mm512_maskz_cvtepi32_ps(all, v); }
-  static HWY_INLINE i32 flip_signs(i32 v) { return _mm512_xor_si512(v, _mm512_set1_epi8(-128)); }
+  template <int Offset>
+  static HWY_INLINE i32 add_offset(i32 v) {
+    static_assert(Offset == 128);
+    return _mm512_xor_si512(v, _mm512_set1_epi8(-128));
+  }
   static HWY_INLINE i32 add_bytes(i32 a, i32 b) { return _mm512_add_epi8(a, b); }
   template <int Part>
   static HWY_INLINE i32 nibbles(i32 v) {
