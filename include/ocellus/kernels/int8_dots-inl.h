@@ -42,7 +42,7 @@ struct q4_codes {
 
 inline constexpr std::size_t int8_lanes = int8_vec::lanes;
 inline constexpr std::size_t int8_panel_vectors = panel_rows / int8_lanes;
-inline constexpr std::size_t int8_k_block = 1024;  // columns: 32 KiB of codes of two panels
+inline constexpr std::size_t int8_k_block = 768;  // columns: 24 KiB of codes of two panels
 inline constexpr std::size_t int8_prefetch_bytes = 4096;
 inline constexpr std::size_t int8_prefetch_scale_bytes = 512;
 // A tile takes two vectors of outputs: of two panels, or of one.
@@ -336,8 +336,11 @@ HWY_NOINLINE void int8_sums(const int8_rows& x, std::size_t rows, const dot_pane
     return int8_part{w.codes + panel * w.size + k / Format::line_columns * line_bytes,
                      w.scales + panel * x.k + k};
   };
-  for (std::size_t k0 = 0; k0 < x.k; k0 += int8_k_block) {
-    const std::size_t columns = x.k - k0 < int8_k_block ? x.k - k0 : int8_k_block;
+  // Blocks of about the same size, in whole groups.
+  const std::size_t blocks = (x.k + int8_k_block - 1) / int8_k_block;
+  const std::size_t block = round_up((x.k + blocks - 1) / blocks, std::size_t{quant_group});
+  for (std::size_t k0 = 0; k0 < x.k; k0 += block) {
+    const std::size_t columns = x.k - k0 < block ? x.k - k0 : block;
     for (std::size_t first = 0; first < w.count; first += int8_tile_panels) {
       for (std::size_t p = first; p < first + int8_tile_panels && p < w.count; ++p) {
         const std::size_t then = p + int8_tile_panels;
