@@ -1,6 +1,7 @@
 // Per SIMD target: the table. Included once for each target, without a guard; the files below are guarded within one
 // target, by guards that are dropped here and so do not depend on how Highway was included before.
 #undef OCELLUS_KERNELS_ATTENTION_INL_H
+#undef OCELLUS_KERNELS_ATTENTION_FEW_INL_H
 #undef OCELLUS_KERNELS_COMPAT_INL_H
 #undef OCELLUS_KERNELS_LINEAR_INL_H
 #undef OCELLUS_KERNELS_LINES_INL_H
@@ -19,7 +20,7 @@ template <precision Mode>
 inline constexpr kernels table = {
     &HWY_STR(HWY_NAMESPACE)[2],  // without the "N_"
     Mode,
-    dtype::f32,
+    cache_type_of(Mode),
     round_up<std::uint64_t>((std::max)(sizeof(attention_scratch), sizeof(linear_scratch)), 64),
     0,
     cpu_allocate,
