@@ -159,10 +159,7 @@ HWY_NOINLINE void attend_many(context& ctx, const attention_task& task, attentio
     const f32_rows v = rows_of(span.v, span.v_row, type, span.count, size, many.v);
     // A key that a query does not see has the weight 0 for it, which does not hide infinity and NaN.
     if (args.causal && position + 1 < span.first + span.count && !all_finite(v, span.count, size)) {
-      for (std::size_t i = 0; i < count; ++i) {
-        attend_few(ctx, {args, task.sequence, task.head, task.first + i, 1}, scratch.few);
-      }
-      return;
+      return attend_one_by_one(ctx, task, scratch.few);
     }
     for (std::size_t part = 0; part < strips; ++part) {
       float* out = many.out + part * size * strip;

@@ -269,12 +269,21 @@ HWY_NOINLINE void attend_few_of(const attention_task& task, std::uint32_t next, 
   }
 }
 
-HWY_INLINE void attend_few(context& ctx, const attention_task& task, few_scratch& scratch) {
+HWY_NOINLINE void attend_few(context& ctx, const attention_task& task, few_scratch& scratch) {
   const std::uint32_t next = task.head + ctx.workers();
   if (task.sequence.segments[0].k.type == dtype::f16) {
     attend_few_of<dtype::f16>(task, next, scratch);
   } else {
     attend_few_of<dtype::f32>(task, next, scratch);
+  }
+}
+
+/// A task of any number of rows in steps of few.
+inline void attend_one_by_one(context& ctx, const attention_task& task, few_scratch& scratch) {
+  for (std::size_t i = 0; i < task.count; i += few_queries) {
+    attend_few(ctx,
+               {task.args, task.sequence, task.head, task.first + i, (std::min)(few_queries, task.count - i)},
+               scratch);
   }
 }
 

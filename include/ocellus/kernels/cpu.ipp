@@ -51,6 +51,30 @@
 
 #include "ocellus/kernels/targets-inl.h"  // the static target
 
+// Tables whose instructions Highway's oldest supported version does not reach build on its AVX-512 kernels: those chosen
+// at run time, or those of a static target that is at least as good.
+#if defined(__x86_64__) && !defined(_MSC_VER)
+#if HWY_STATIC_TARGET <= HWY_AVX3
+#if !defined(OCELLUS_STATIC_DISPATCH) || (defined(__AVX512BF16__) && defined(__AVX512VNNI__))
+#define OCELLUS_AVX512_KERNELS HWY_NAMESPACE
+#define OCELLUS_AVX512_NEEDS 0
+#endif
+#elif !defined(OCELLUS_STATIC_DISPATCH) && (HWY_TARGETS & HWY_AVX3) != 0
+#define OCELLUS_AVX512_KERNELS N_AVX3
+#define OCELLUS_AVX512_NEEDS HWY_AVX3
+#endif
+#endif
+
+#if defined(OCELLUS_AVX512_KERNELS)
+namespace ocellus::inline OCELLUS_ABI {
+namespace detail {
+namespace avx512 = OCELLUS_AVX512_KERNELS;
+}  // namespace detail
+}  // namespace ocellus::inline OCELLUS_ABI
+#include "ocellus/kernels/attention_bf16.ipp"
+#include "ocellus/kernels/x86_features.hpp"
+#endif
+
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 
@@ -60,12 +84,23 @@ namespace detail {
 #define OCELLUS_CHOSEN_AT_RUN_TIME(target) ((HWY_TARGETS & (target)) != 0 && HWY_STATIC_TARGET != (target))
 #endif
 
-/// A table of both precisions, and what it needs of the processor: bits of Highway's; 0: nothing beyond what the compiler was
-/// told.
+#if defined(OCELLUS_AVX512_KERNELS)
+/// AVX-512 with dot products of bf16.
+inline constexpr kernels avx512_bf16_table = [] {
+  kernels table = avx512::table<precision::fast>;
+  table.name = "AVX3_BF16";
+  table.scratch_bytes_per_worker = (std::max)(table.scratch_bytes_per_worker, avx512_bf16::scratch_bytes);
+  table.attention = avx512_bf16::attention;
+  return table;
+}();
+#endif
+
+/// The tables of a target, and what it needs of the processor beyond what the compiler was told.
 struct cpu_target {
-  const kernels* exact;
+  const kernels* exact;  // null: there is nothing better for it than the one before
   const kernels* fast;
-  std::int64_t needs;
+  std::int64_t needs;                       // bits of Highway's
+  bool (*also_needs)() noexcept = nullptr;  // or null
 };
 
 // Slowest first.
@@ -83,6 +118,9 @@ inline constexpr cpu_target cpu_targets[] = {
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX3)
     {&N_AVX3::table<precision::exact>, &N_AVX3::table<precision::fast>, HWY_AVX3},
 #endif
+#if defined(OCELLUS_AVX512_KERNELS)
+    {nullptr, &avx512_bf16_table, OCELLUS_AVX512_NEEDS, x86_has_avx512_bf16},
+#endif
 };
 
 }  // namespace detail
@@ -95,7 +133,9 @@ kernel_tables cpu_kernels(precision mode) noexcept {
 #endif
   kernel_tables tables;
   for (const detail::cpu_target& t : detail::cpu_targets) {
-    if ((t.needs & ~supported) == 0) tables.push(mode == precision::exact ? t.exact : t.fast);
+    const kernels* table = mode == precision::exact ? t.exact : t.fast;
+    if (table == nullptr || (t.needs & ~supported) != 0) continue;
+    if (t.also_needs == nullptr || t.also_needs()) tables.push(table);
   }
   return tables;
 }
@@ -111,6 +151,8 @@ const kernels* find_cpu_kernels(std::string_view name, precision mode) noexcept 
 
 }  // namespace ocellus::inline OCELLUS_ABI
 
+#undef OCELLUS_AVX512_KERNELS
+#undef OCELLUS_AVX512_NEEDS
 #undef OCELLUS_CHOSEN_AT_RUN_TIME
 #undef OCELLUS_WANTS_TARGET
 
