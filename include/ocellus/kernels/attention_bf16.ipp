@@ -23,21 +23,23 @@ namespace detail {
 namespace avx512_bf16 {
 
 inline constexpr std::size_t lanes = 16;
-inline constexpr std::size_t most_queries = 256;  // of a task: at D = 88, q and out are 135 KiB
-inline constexpr std::size_t most_keys = 144;     // of a span: at D = 88, k and v are 50 KiB
-inline constexpr std::size_t tile_keys = 12;      // rows of a tile of scores
-inline constexpr std::size_t tile_vectors = 2;    // of queries
+inline constexpr std::size_t most_queries = 1024;        // of a task
+inline constexpr std::size_t most_query_values = 65536;  // of a task: out is 256 KiB, q half of that
+inline constexpr std::size_t most_keys = 144;            // of a span: at D = 88, k and v are 50 KiB
+inline constexpr std::size_t tile_keys = 12;             // rows of a tile of scores
+inline constexpr std::size_t tile_vectors = 2;           // of queries
+inline constexpr std::size_t group_queries = tile_vectors * lanes;
 // A row of k has room for the largest head and one line more, or the rows would share few sets of the first-level cache.
 inline constexpr std::size_t key_row = max_head_size * sizeof(bf16) + 64;
 
 /// What one worker needs. A panel is of 16 queries.
 struct scratch {
-  alignas(64) std::uint32_t q[most_queries * max_head_size / 2];  // [panels][D/2][16] pairs
-  float out[most_queries * max_head_size];                        // [panels][D][16]
-  std::byte k[most_keys * key_row];                               // [keys][D] bf16
-  std::uint32_t v[most_keys / 2 * max_head_size];                 // [keys/2][D, padded to 16] pairs
-  float scores[tile_vectors][most_keys * lanes];                  // [keys][16]
-  std::uint32_t weights[tile_vectors][most_keys / 2 * lanes];     // [keys/2][16] pairs
+  alignas(64) std::uint32_t q[most_query_values / 2 + most_queries];  // [panels][D/2, rounded up][16] pairs
+  float out[most_query_values];                                       // [panels][D][16]
+  std::byte k[most_keys * key_row];                                   // [keys][D] bf16
+  std::uint32_t v[most_keys / 2 * max_head_size];                     // [keys/2][D, padded to 16] pairs
+  float scores[tile_vectors][most_keys * lanes];                      // [keys][16]
+  std::uint32_t weights[tile_vectors][most_keys / 2 * lanes];         // [keys/2][16] pairs
   float rescale[tile_vectors][lanes];
   float largest[most_queries];
   float total[most_queries];
@@ -338,38 +340,85 @@ inline void attend_span(const attention_task& task, const key_span& span, std::s
       {s.weights[0], most_keys / 2 * lanes, s.out + panel * size * lanes, size * lanes, s.rescale[0]});
 }
 
+/// Asks for the D values at p.
+template <int Write>
+OCELLUS_BF16_INLINE void prefetch_values(const void* p, std::size_t bytes) {
+  // From whole lines on, so that the last value is in one of them.
+  const auto* at = reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(p) / 64 * 64);
+  for (const std::byte* end = static_cast<const std::byte*>(p) + bytes; at < end; at += 64) {
+    __builtin_prefetch(at, Write, 2);
+  }
+}
+
+/// Asks for a share of the keys and values of a span, the shares being numbered.
+inline void prefetch_keys(const key_span& span, std::size_t row_bytes, std::size_t share,
+                          std::size_t shares) {
+  for (std::size_t i = span.count * share / shares; i < span.count * (share + 1) / shares; ++i) {
+    prefetch_values<0>(span.k + i * span.k_row, row_bytes);
+    prefetch_values<0>(span.v + i * span.v_row, row_bytes);
+  }
+}
+
 /// False: a value that not all queries see is not finite, and nothing was stored.
 template <dtype Type>
 inline bool attend_many(const attention_task& task, scratch& s) {
   const std::size_t size = task.args.head_size, pairs = (size + 1) / 2;
   const std::size_t panel_count = (task.count + lanes - 1) / lanes;
+  const std::size_t groups = (panel_count + tile_vectors - 1) / tile_vectors;
   constexpr float log2_e = 1.44269504f;
-  for (std::size_t panel = 0; panel < panel_count; ++panel) {
-    pack_queries(task, panel * lanes, task.args.scale * log2_e, s.q + panel * pairs * lanes);
-  }
   std::fill_n(s.largest, panel_count * lanes, -3.0e38f);
   std::fill_n(s.total, panel_count * lanes, 0.0f);
   std::fill_n(s.out, panel_count * size * lanes, 0.0f);
+  const auto prefetch_queries = [&](std::size_t group) {
+    for (std::size_t i = group * group_queries; i < (std::min)(task.count, (group + 1) * group_queries);
+         ++i) {
+      prefetch_values<0>(task.query(task.first + i), size * sizeof(float));
+    }
+  };
   const std::size_t position = task.sequence.position + task.first;
+  const std::size_t row_bytes = size * (bits_of(Type) / 8);
   key_walk walk(task.sequence, task.head, task.visible(task.first + task.count - 1), most_keys, 4);
-  for (key_span span; walk.next(span);) {
+  key_span span, coming;
+  if (!walk.next(span)) {  // no keys
+    for (std::size_t i = 0; i < task.count; ++i) std::fill_n(task.out(task.first + i), size, 0.0f);
+    return true;
+  }
+  prefetch_keys(span, row_bytes, 0, 1);
+  prefetch_queries(0);
+  for (; span.count != 0; span = coming) {
+    const bool more = walk.next(coming);
     pack_keys<Type>(span, size, s.k);
     const bool finite = pack_values<Type>(span, size, s.v);
     const std::ptrdiff_t sees =
         static_cast<std::ptrdiff_t>(position + 1) - static_cast<std::ptrdiff_t>(span.first);
     // A key that a query does not see has the weight 0 for it, which does not hide infinity and NaN.
     if (!finite && task.args.causal && sees < static_cast<std::ptrdiff_t>(span.count)) return false;
-    for (std::size_t panel = 0; panel < panel_count; panel += tile_vectors) {
-      const std::ptrdiff_t panel_sees = sees + static_cast<std::ptrdiff_t>(panel * lanes);
-      if (panel + 1 < panel_count) {
-        attend_span<2>(task, span, panel, panel_sees, s);
+    for (std::size_t group = 0; group < groups; ++group) {
+      const std::size_t panel = group * tile_vectors, count = (std::min)(tile_vectors, panel_count - panel);
+      const std::ptrdiff_t group_sees = sees + static_cast<std::ptrdiff_t>(panel * lanes);
+      if (more) prefetch_keys(coming, row_bytes, group, groups);
+      if (span.first == 0) {  // q is packed when it is needed first, and comes from memory meanwhile
+        prefetch_queries(group + 1);
+        for (std::size_t i = panel; i < panel + count; ++i) {
+          pack_queries(task, i * lanes, task.args.scale * log2_e, s.q + i * pairs * lanes);
+        }
+      }
+      if (!more) {
+        for (std::size_t i = panel * lanes; i < (std::min)(task.count, (panel + count) * lanes); ++i) {
+          prefetch_values<1>(task.out(task.first + i), size * sizeof(float));
+        }
+      }
+      if (count == 2) {
+        attend_span<2>(task, span, panel, group_sees, s);
       } else {
-        attend_span<1>(task, span, panel, panel_sees, s);
+        attend_span<1>(task, span, panel, group_sees, s);
+      }
+      if (!more) {
+        for (std::size_t i = panel; i < panel + count; ++i) {
+          store_queries(task, i * lanes, s.out + i * size * lanes, s.total + i * lanes);
+        }
       }
     }
-  }
-  for (std::size_t panel = 0; panel < panel_count; ++panel) {
-    store_queries(task, panel * lanes, s.out + panel * size * lanes, s.total + panel * lanes);
   }
   return true;
 }
@@ -388,17 +437,17 @@ inline constexpr std::uint64_t scratch_bytes =
     round_up<std::uint64_t>((std::max)(sizeof(scratch), sizeof(avx512::few_scratch)), 64);
 
 void attention(context& ctx, const attention_args& args) noexcept {
-  for_attention_tasks(ctx, args, most_queries, tile_vectors * lanes,
-                      [&](const attention_task& task, std::uint32_t worker) {
-                        void* memory = ctx.scratch(worker);
-                        if (task.sequence.rows > few_queries) {
-                          scratch& s = *static_cast<scratch*>(memory);
-                          const bool f16 = task.sequence.segments[0].k.type == dtype::f16;
-                          if (f16 ? attend_many<dtype::f16>(task, s) : attend_many<dtype::f32>(task, s))
-                            return;
-                        }
-                        avx512::attend_one_by_one(ctx, task, *static_cast<avx512::few_scratch*>(memory));
-                      });
+  constexpr std::size_t unit = tile_vectors * lanes;
+  const std::size_t most = (std::min)(most_queries, most_query_values / args.head_size / unit * unit);
+  for_attention_tasks(ctx, args, most, unit, [&](const attention_task& task, std::uint32_t worker) {
+    void* memory = ctx.scratch(worker);
+    if (task.sequence.rows > few_queries) {
+      scratch& s = *static_cast<scratch*>(memory);
+      const bool f16 = task.sequence.segments[0].k.type == dtype::f16;
+      if (f16 ? attend_many<dtype::f16>(task, s) : attend_many<dtype::f32>(task, s)) return;
+    }
+    avx512::attend_one_by_one(ctx, task, *static_cast<avx512::few_scratch*>(memory));
+  });
 }
 
 }  // namespace avx512_bf16
