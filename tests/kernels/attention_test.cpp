@@ -16,27 +16,42 @@ struct test_case {
 
 /// Keys or values of `count` positions, each head alone in a block that ends with its last value; NaN between heads.
 struct side {
-  side(std::uint32_t heads, std::uint32_t count, std::uint32_t size, unsigned seed)
-      : head_stride(std::uint64_t{count} * size + 3), values(heads * head_stride - 3, poison) {
+  side(ocellus::dtype element_type, std::uint32_t heads, std::uint32_t count, std::uint32_t size,
+       unsigned seed)
+      : type(element_type), head_stride(std::uint64_t{count} * size + 3), row(size) {
+    const std::size_t elements = heads * head_stride - 3;
+    bytes.resize(elements * (ocellus::bits_of(type) / 8));
+    for (std::size_t i = 0; i < elements; ++i) set(i, poison);
     const std::vector<float> random = random_values(std::size_t{heads} * count * size, seed);
     for (std::uint32_t h = 0; h < heads; ++h) {
-      std::copy_n(random.data() + std::size_t{h} * count * size, std::size_t{count} * size,
-                  values.data() + h * head_stride);
+      for (std::size_t i = 0; i < std::size_t{count} * size; ++i)
+        set(h * head_stride + i, random[std::size_t{h} * count * size + i]);
     }
   }
+  void set(std::size_t element, float value) {
+    if (type == ocellus::dtype::f32) {
+      std::memcpy(bytes.data() + element * sizeof(float), &value, sizeof(float));
+    } else {
+      const ocellus::f16 half = ocellus::to_f16(value);
+      std::memcpy(bytes.data() + element * sizeof half, &half, sizeof half);
+    }
+  }
+  ocellus::dtype type;
   std::uint64_t head_stride;
-  std::vector<float> values;
+  std::uint32_t row;
+  std::vector<std::byte> bytes;
 };
 
 struct segment {
-  segment(std::uint32_t heads, std::uint32_t positions, std::uint32_t head_size, unsigned seed)
-      : k(heads, positions, head_size, seed),
-        v(heads, positions, head_size, seed + 1),
+  segment(std::uint32_t heads, std::uint32_t positions, std::uint32_t head_size, unsigned seed,
+          ocellus::dtype type = ocellus::dtype::f32)
+      : k(type, heads, positions, head_size, seed),
+        v(type, heads, positions, head_size, seed + 1),
         count(positions),
         size(head_size) {}
   ocellus::kv_segment view() {
-    return {{k.values.data(), 0, ocellus::dtype::f32, count, size, size},
-            {v.values.data(), 0, ocellus::dtype::f32, count, size, size},
+    return {{k.bytes.data(), 0, k.type, count, size, size},
+            {v.bytes.data(), 0, v.type, count, size, size},
             k.head_stride};
   }
   side k, v;
@@ -54,7 +69,27 @@ rows run(const ocellus::kernels& table, const ocellus::attention_args& args) {
   return out;
 }
 
-void check(const test_case& c) {
+/// Does a call with so many rows take the bf16 way?
+bool multiplies_bf16(const ocellus::kernels& table, std::uint32_t row_count) {
+  return table.mode == ocellus::precision::fast && row_count > 3 &&
+         std::string(table.name).find("_BF16") != std::string::npos;
+}
+
+double tolerance_of(const ocellus::kernels& table, const test_case& c) {
+  // A score of D products of size `spread`, each off by a rounding error u, is off by about spread * u (its deviation
+  // spread * sqrt(D), times the scale), which is the relative error of its weight; values are of size 1, a few of them
+  // larger. f32: u is a few ulp.
+  const double spread = static_cast<double>(c.spread), size = static_cast<double>(c.size);
+  const double f32 = f32_ulp * (6 + 1 + spread * std::sqrt(size) / 4) * 4;
+  if (!multiplies_bf16(table, c.rows)) return f32;
+  // bf16: q, k, the weight and v are off by u = 2^-9 / sqrt(3) each (uniform, relative to a value's power of two). The
+  // worst of up to 10^5 outputs is 4.5 deviations off, of values of size 1 (of one winning key: up to 4.5).
+  const double u = 0x1p-9 / std::sqrt(3.0);
+  return 4.5 * u * std::sqrt(2 * spread * spread + 2) * 2;
+}
+
+void check(const test_case& c, ocellus::precision mode, ocellus::dtype type) {
+  CAPTURE(ocellus::name_of(type));
   CAPTURE(c.heads);
   CAPTURE(c.size);
   CAPTURE(c.rows);
@@ -65,7 +100,7 @@ void check(const test_case& c) {
   for (std::uint32_t r = 0; r < c.rows; ++r) {
     for (std::uint32_t i = 0; i < c.heads * c.size; ++i) q.row(r)[i] *= c.spread;
   }
-  segment prefix(c.heads, (std::max)(c.prefix, 1u), c.size, 2), tail(c.heads, c.keys, c.size, 4);
+  segment prefix(c.heads, (std::max)(c.prefix, 1u), c.size, 2, type), tail(c.heads, c.keys, c.size, 4, type);
   ocellus::attention_sequence sequence;
   sequence.rows = c.rows;
   sequence.position = c.prefix + c.keys - (std::min)(c.rows, c.prefix + c.keys);
@@ -80,14 +115,20 @@ void check(const test_case& c) {
   args.sequences = &sequence;
   args.sequence_count = 1;
   const rows expected = run(ocellus::reference_kernels(), args);
-  for_each_target([&](const ocellus::kernels& table) {
-    const rows got = run(table, args);
-    // A score of D products is off by about sqrt(D) roundings of its size (spread * sqrt(D) before the scale), which is
-    // the relative error of its weight; values are of size 1, a few of them larger.
-    const double score = 1 + static_cast<double>(c.spread) * std::sqrt(static_cast<double>(c.size)) / 4;
-    const double tolerance = f32_ulp * (6 + score) * 4;
-    CHECK(worst_ratio(got, expected, [&](std::uint32_t, std::uint32_t) { return tolerance; }) <= 1.0);
-  });
+  for_each_target(
+      [&](const ocellus::kernels& table) {
+        const rows got = run(table, args);
+        const double tolerance = tolerance_of(table, c);
+        CHECK(worst_ratio(got, expected, [&](std::uint32_t, std::uint32_t) { return tolerance; }) <= 1.0);
+      },
+      mode);
+}
+
+/// Exact with an f32 cache, fast with an f16 one and, as the ViT has it, with f32 keys.
+void check(const test_case& c) {
+  check(c, ocellus::precision::exact, ocellus::dtype::f32);
+  check(c, ocellus::precision::fast, ocellus::dtype::f32);
+  check(c, ocellus::precision::fast, ocellus::dtype::f16);
 }
 
 }  // namespace
@@ -154,9 +195,17 @@ TEST_CASE("kernels: attention serves several sequences in one call, each its own
   args.sequences = sequences;
   args.sequence_count = 3;
   const rows expected = run(ocellus::reference_kernels(), args);
-  for_each_target([&](const ocellus::kernels& table) {
-    CHECK(worst_ratio(run(table, args), expected, [](auto, auto) { return 16 * f32_ulp; }) <= 1.0);
-  });
+  for (const auto mode : {ocellus::precision::exact, ocellus::precision::fast}) {
+    for_each_target(
+        [&](const ocellus::kernels& table) {
+          // The second sequence alone has rows enough for products of bf16.
+          const auto tolerance = [&](std::uint32_t r, std::uint32_t) {
+            return r >= 1 && r < 7 ? tolerance_of(table, {heads, size, 6, 19, true}) : 16 * f32_ulp;
+          };
+          CHECK(worst_ratio(run(table, args), expected, tolerance) <= 1.0);
+        },
+        mode);
+  }
 }
 
 TEST_CASE("kernels: a NaN in one query or one key spoils what it touches and nothing else") {
@@ -173,11 +222,54 @@ TEST_CASE("kernels: a NaN in one query or one key spoils what it touches and not
     args.scale = 0.25f;
     args.sequences = &sequence;
     args.sequence_count = 1;
-    for_each_target([&](const ocellus::kernels& table) {
-      const rows out = run(table, args);
-      for (std::uint32_t r = 0; r < t; ++r) {
-        for (std::uint32_t d = 0; d < size; ++d) CHECK(std::isnan(out.row(r)[d]) == (r + 1 == t));
+    for (const auto mode : {ocellus::precision::exact, ocellus::precision::fast}) {
+      for_each_target(
+          [&](const ocellus::kernels& table) {
+            const rows out = run(table, args);
+            for (std::uint32_t r = 0; r < t; ++r) {
+              for (std::uint32_t d = 0; d < size; ++d) CHECK(std::isnan(out.row(r)[d]) == (r + 1 == t));
+            }
+          },
+          mode);
+    }
+  }
+}
+
+TEST_CASE("kernels: infinity and NaN in a key or a value do not reach the rows that do not see it") {
+  // Sizes of one span of keys and of several; the spoilt key is seen by the last `behind` + 1 rows.
+  for (std::uint32_t t : {1u, 2u, 3u, 5u, 40u, 150u}) {
+    for (std::uint32_t behind : {0u, 1u, 4u, 33u, 149u}) {
+      if (behind >= t) continue;
+      for (const bool in_values : {false, true}) {
+        for (const float bad : {poison, std::numeric_limits<float>::infinity()}) {
+          for (const auto type : {ocellus::dtype::f32, ocellus::dtype::f16}) {
+            const std::uint32_t size = 20, keys = t + 70;
+            const rows q = rows::random(t, size, 1);
+            segment all(1, keys, size, 2, type);
+            (in_values ? all.v : all.k).set(std::size_t{keys - 1 - behind} * size + 7, bad);
+            ocellus::attention_sequence sequence{0, t, keys - t, {all.view(), {}}, 1};
+            const ocellus::attention_args args{q.matrix(), {}, 1, size, 0.25f, true, &sequence, 1};
+            for (const auto mode : {ocellus::precision::exact, ocellus::precision::fast}) {
+              for (const ocellus::kernels* table : ocellus::cpu_kernels(mode)) {
+                CAPTURE(std::string(table->name));
+                const rows out = run(*table, args);
+                std::uint32_t finite = 0, spoilt = 0;
+                for (std::uint32_t r = 0; r < t; ++r) {
+                  bool all_finite = true;
+                  for (std::uint32_t d = 0; d < size; ++d)
+                    all_finite = all_finite && std::isfinite(out.row(r)[d]);
+                  finite += all_finite;
+                  spoilt += !all_finite && r + behind + 1 >= t;
+                }
+                // A key of minus infinity for some row has the weight 0 there.
+                CHECK(finite + spoilt == t);
+                CHECK(finite >= t - 1 - behind);
+                if (in_values || std::isnan(bad)) CHECK(spoilt == behind + 1);
+              }
+            }
+          }
+        }
       }
-    });
+    }
   }
 }

@@ -200,17 +200,23 @@ struct rotary_fixture {
   }
 
   struct outputs {
-    rows q, k, v;  ///< k, v: [segments * heads * 8 positions, D]
+    rows q;
+    std::vector<std::byte> k,
+        v;  ///< [segments * heads * 8 positions, D], of all bits where nothing was stored
     ocellus::attention_sequence sequences[2];
   };
-  /// Head-major caches of 8 positions each; exactly D floats behind each other.
-  outputs run(const ocellus::kernels& table) const {
-    outputs o{rows(t, width, 64), rows(1, 3 * c.heads * 8 * c.size), rows(1, 3 * c.heads * 8 * c.size), {}};
+  /// Head-major caches of 8 positions each; exactly D values behind each other.
+  outputs run(const ocellus::kernels& table, ocellus::dtype type) const {
+    const std::size_t element = ocellus::bits_of(type) / 8, bytes = 3 * c.heads * 8 * c.size * element;
+    outputs o{rows(t, width, 64),
+              std::vector<std::byte>(bytes, std::byte{255}),
+              std::vector<std::byte>(bytes, std::byte{255}),
+              {}};
     const auto segment = [&](std::uint32_t index, std::uint32_t count) {
       ocellus::kv_segment s;
-      const std::uint64_t offset = std::uint64_t{index} * c.heads * 8 * c.size * sizeof(float);
-      s.k = {o.k.row(0), offset, ocellus::dtype::f32, count, c.size, c.size};
-      s.v = {o.v.row(0), offset, ocellus::dtype::f32, count, c.size, c.size};
+      const std::uint64_t offset = std::uint64_t{index} * c.heads * 8 * c.size * element;
+      s.k = {o.k.data(), offset, type, count, c.size, c.size};
+      s.v = {o.v.data(), offset, type, count, c.size, c.size};
       s.head_stride = std::uint64_t{8} * c.size;
       return s;
     };
@@ -241,8 +247,16 @@ struct rotary_fixture {
   rows qkv, weights, cosines, sines;
 };
 
+/// A cache as f32.
+rows cached_values(ocellus::dtype type, const std::vector<std::byte>& bytes) {
+  const auto count = static_cast<std::uint32_t>(bytes.size() / (ocellus::bits_of(type) / 8));
+  rows values(1, count);
+  for (std::uint32_t i = 0; i < count; ++i) values.row(0)[i] = ocellus::load_as_f32(type, bytes.data(), i);
+  return values;
+}
+
 /// Equal up to a few units of the largest value, and written in the same places.
-void check_same(const rows& a, const rows& b) {
+void check_same(const rows& a, const rows& b, double tolerance = 3e-6) {
   std::size_t places = 0;
   double worst = 0;
   for (std::uint32_t r = 0; r < a.count(); ++r) {
@@ -253,7 +267,7 @@ void check_same(const rows& a, const rows& b) {
     }
   }
   CHECK(places == 0);
-  CHECK(worst <= 3e-6);
+  CHECK(worst <= tolerance);
 }
 
 }  // namespace
@@ -270,14 +284,100 @@ TEST_CASE("kernels: rotary_append norms, rotates and stores like the reference, 
     CAPTURE(c.size);
     CAPTURE(c.rotary);
     const rotary_fixture fixture(c);
-    const auto expected = fixture.run(ocellus::reference_kernels());
-    CHECK(expected.q.tails_are_zero());
-    for_each_target([&](const ocellus::kernels& table) {
-      const auto got = fixture.run(table);
-      CHECK(got.q.tails_are_zero());
-      check_same(got.q, expected.q);
-      check_same(got.k, expected.k);
-      check_same(got.v, expected.v);
-    });
+    for (const auto mode : {ocellus::precision::exact, ocellus::precision::fast}) {
+      const ocellus::dtype type = ocellus::cache_type_of(mode);
+      CHECK(ocellus::reference_kernels(mode).cache_type == type);
+      const auto expected = fixture.run(ocellus::reference_kernels(mode), type);
+      CHECK(expected.q.tails_are_zero());
+      for_each_target(
+          [&](const ocellus::kernels& table) {
+            CHECK(table.cache_type == type);
+            const auto got = fixture.run(table, type);
+            CHECK(got.q.tails_are_zero());
+            check_same(got.q, expected.q);
+            // A key whose f32 differs in its last bits may be rounded to the next f16: values up to 8 have steps of 2^-8.
+            check_same(cached_values(type, got.k), cached_values(type, expected.k),
+                       mode == ocellus::precision::exact ? 3e-6 : 0x1p-8);
+            CHECK(got.v == expected.v);
+          },
+          mode);
+    }
+  }
+}
+
+TEST_CASE("kernels: f16 caches hold the nearest f16, ties to even, and read it back, infinity and NaN too") {
+  // Every f16, every midpoint between two and its neighbours, what lies beyond them, and NaN.
+  std::vector<float> values;
+  for (std::uint32_t bits = 0; bits < 0x7c00; ++bits) {
+    const float low = to_f32(ocellus::f16{static_cast<std::uint16_t>(bits)});
+    const float high = bits == 0x7bff ? 65536.0f : to_f32(ocellus::f16{static_cast<std::uint16_t>(bits + 1)});
+    const float middle = (low + high) / 2;
+    for (float v : {low, std::nextafter(low, high), std::nextafter(middle, low), middle,
+                    std::nextafter(middle, high)}) {
+      values.push_back(bits % 2 == 0 ? v : -v);
+    }
+  }
+  for (float v : {65536.0f, 1e30f, std::numeric_limits<float>::infinity(), 1e-30f, 0.0f}) {
+    values.push_back(v);
+    values.push_back(-v);
+  }
+  const std::uint32_t size = 40, heads = 3, width = heads * size;
+  while (values.size() % width != 0) values.push_back(poison);
+  const auto count = static_cast<std::uint32_t>(values.size() / width);
+  rows qkv(count, 3 * width);
+  for (std::uint32_t r = 0; r < count; ++r) {
+    std::fill_n(qkv.row(r), ocellus::round_up(3 * width, 64u), 0.0f);
+    for (std::uint32_t part : {1u, 2u}) {
+      std::copy_n(values.data() + std::size_t{r} * width, width, qkv.row(r) + part * width);
+    }
+  }
+  for (const ocellus::kernels* table : ocellus::cpu_kernels(ocellus::precision::fast)) {
+    CAPTURE(std::string(table->name));
+    std::vector<ocellus::f16> k(std::size_t{count} * width), v(k.size());
+    rows q_out(count, width);
+    ocellus::attention_sequence s;
+    s.rows = count;
+    s.segments[0] = {{k.data(), 0, ocellus::dtype::f16, count, size, size},
+                     {v.data(), 0, ocellus::dtype::f16, count, size, size},
+                     std::uint64_t{count} * size};
+    s.segment_count = 1;
+    ocellus::rotary_append_args args;
+    args.qkv = qkv.matrix();
+    args.heads = heads;
+    args.head_size = size;
+    args.q_out = q_out.matrix();
+    args.sequences = &s;
+    args.sequence_count = 1;
+    kernel_run run(*table);
+    table->rotary_append(run.context, args);
+    std::size_t wrong = 0;
+    for (std::uint32_t r = 0; r < count; ++r) {
+      for (std::uint32_t c = 0; c < width; ++c) {
+        const float value = values[std::size_t{r} * width + c];
+        const std::size_t at = c / size * count * size + r * size + c % size;
+        for (const ocellus::f16 got : {k[at], v[at]}) {
+          wrong += std::isnan(value) ? !std::isnan(to_f32(got)) : got.bits != ocellus::to_f16(value).bits;
+        }
+      }
+    }
+    CHECK(wrong == 0);
+    // One query, one key: the value itself comes back.
+    rows q = rows::of(1, width, std::vector<float>(width)), out(1, width);
+    std::vector<ocellus::f16> zeros(k.size());
+    s.rows = 1;
+    wrong = 0;
+    for (std::uint32_t r = 0; r < count; ++r) {
+      for (ocellus::matrix* m : {&s.segments[0].k, &s.segments[0].v}) {
+        m->rows = 1;
+        m->offset = std::uint64_t{r} * size * sizeof(ocellus::f16);
+      }
+      s.segments[0].k.handle = zeros.data();
+      table->attention(run.context, {q.matrix(), out.matrix(), heads, size, 1.0f, false, &s, 1});
+      for (std::uint32_t c = 0; c < width; ++c) {
+        const float right = to_f32(ocellus::to_f16(values[std::size_t{r} * width + c])), got = out.row(0)[c];
+        wrong += std::isnan(right) ? !std::isnan(got) : got != right;
+      }
+    }
+    CHECK(wrong == 0);
   }
 }

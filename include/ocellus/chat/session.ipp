@@ -115,7 +115,7 @@ result<void> session_state::allocate() noexcept {
   const model_config& c = source.config();
   const memory_hooks& memory = ctx.hooks().memory;
   plan = session_plan(c, options, nullptr, nullptr);
-  const checked cache_bytes = kv_cache::bytes(c.phi, plan.context);
+  const checked cache_bytes = kv_cache::bytes(c.phi, table->cache_type, plan.context);
   if (!plan.valid() || !cache_bytes.fits<std::size_t>()) {
     return error(error_code::overflow, "a context of ", plan.context, " positions");
   }
@@ -133,7 +133,7 @@ result<void> session_state::allocate() noexcept {
   }
   if (ctx.failed()) return take_failure("opening a session");
   plan = session_plan(c, options, work.handle, keep.handle);
-  cache = kv_cache(c.phi, cache_memory, plan.context);
+  cache = kv_cache(c.phi, table->cache_type, cache_memory, plan.context);
 
   OCELLUS_ASSIGN(host_logits, tensor<float>::make({c.phi.vocabulary}, memory));
   if (plan.vit.patch_values) {
@@ -264,7 +264,7 @@ result<std::uint64_t> session::estimate(const model_config& config, const sessio
     const checked side = config.vit.image_size;
     pictures = (side * side * 6 + checked(config.vit.patches()) * config.vit.patch_values()) * sizeof(float);
   }
-  const checked all = plan.work_bytes() + plan.kept.bytes() + kv_cache::bytes(config.phi, plan.context) +
+  const checked all = plan.work_bytes() + plan.kept.bytes() + kv_cache::bytes(config.phi, table->cache_type, plan.context) +
                       checked(table->scratch_bytes_per_worker).align_up(line_bytes) * hooks.tasks.workers +
                       plan.linear_values() * table->scratch_bytes_per_value +
                       pictures + checked(config.phi.vocabulary) * sizeof(float) +

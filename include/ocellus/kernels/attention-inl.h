@@ -2,64 +2,40 @@
 // and each chunk's share is rescaled when a larger score turns up (online softmax). Scratch does not grow
 // with T or P.
 //
-// Many queries (prefill, the ViT, the Q-Former): a lane is a query. q is transposed once per task; then both
-// products are the tiles of linear(), with single values of k and v read in place and spread over the lanes,
-// so no key or value is copied and none beyond a head's own D is read. Few queries (decoding): a lane is one
-// of the D values.
+// Many queries (prefill, the ViT, the Q-Former): a lane is a query. q is transposed once per task; then both products
+// are the tiles of linear(), with single values of k and v spread over the lanes. f32 keys and values are read where
+// they are, f16 ones widened once for all queries of a task. Few queries (decoding): see attention_few-inl.h.
 #ifndef OCELLUS_KERNELS_ATTENTION_INL_H
 #define OCELLUS_KERNELS_ATTENTION_INL_H
 
-#include <algorithm>
 #include <limits>
 
-#include "ocellus/kernels/math-inl.h"
+#include "ocellus/kernels/attention_few-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 namespace HWY_NAMESPACE {
 
-inline constexpr std::size_t key_chunk = 64;     // keys between two rescalings; never across a segment border
+inline constexpr std::size_t key_chunk = 64;     // keys between two rescalings
 inline constexpr std::size_t query_block = 64;   // queries of a task
 inline constexpr std::size_t strip = 2 * lanes;  // queries of a tile
-inline constexpr std::uint32_t few_queries = 3;  // up to so many rows of a sequence are done one by one
 
-/// What one worker needs: the larger of the two ways.
-struct attention_scratch {
+struct many_scratch {
   float q[max_head_size * query_block];    // [strips][D][strip]
   float out[max_head_size * query_block];  // [strips][D][strip]
   float scores[key_chunk * strip];         // [keys][strip]
+  float k[max_head_size * key_chunk];      // widened f16
+  float v[max_head_size * key_chunk];
   float largest[query_block];
   float total[query_block];
 };
 
-/// A stretch of keys of one segment. k, v: [count, D], rows k_row and v_row elements apart
-struct key_span {
-  const float* k;
-  const float* v;
-  std::size_t k_row, v_row;
-  std::size_t first;  // position of its first key
-  std::size_t count;
+/// What one worker needs.
+struct attention_scratch {
+  many_scratch many;
+  few_scratch few;
 };
-
-/// Runs body(key_span) over the first `visible` keys, chunk by chunk.
-template <class Body>
-HWY_INLINE void for_key_chunks(const attention_sequence& s, std::uint32_t head, std::size_t visible,
-                               const Body& body) {
-  std::size_t position = 0;
-  for (std::uint32_t i = 0; i < s.segment_count; ++i) {
-    const kv_segment& segment = s.segments[i];
-    for (std::size_t p = 0; p < segment.k.rows && position < visible; p += key_chunk) {
-      const std::size_t in_segment = (std::min)(key_chunk, segment.k.rows - p);
-      const std::size_t count = (std::min)(in_segment, visible - position);
-      const float* k = cpu_row(segment.k, p) + head * segment.head_stride;
-      const float* v = cpu_row(segment.v, p) + head * segment.head_stride;
-      body(key_span{k, v, static_cast<std::size_t>(segment.k.stride),
-                    static_cast<std::size_t>(segment.v.stride), position, count});
-      position += count;
-    }
-  }
-}
 
 /// acc[r][lane] += sum over steps of x[step * x_step + r * x_row] * w[step][lane]: the tile of linear() with free
 /// strides. w: [steps, strip]; out: [R, strip]
@@ -121,159 +97,128 @@ HWY_NOINLINE void softmax_chunk(float* scores, std::size_t keys, bool causal, st
   for (std::size_t i = 0; i < head_size; ++i) store(hn::Mul(load(out + i * strip), rescale), out + i * strip);
 }
 
-/// One task of the many-query way: queries [first, first + count) of one head.
-HWY_NOINLINE void attend_block(const attention_args& args, const attention_sequence& s, std::uint32_t head,
-                               std::size_t first, std::size_t count, std::size_t keys,
-                               attention_scratch& scratch) {
-  const std::size_t size = args.head_size, column = std::size_t{head} * size;
-  const std::size_t strips = (count + strip - 1) / strip;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::size_t row = s.first_row + first + i;
-    for (std::size_t j = 0; j < size; j += 16) {
-      prefetch_later(reinterpret_cast<const std::byte*>(cpu_row(args.q, row) + column + j));
-      prefetch_later(reinterpret_cast<const std::byte*>(cpu_row(args.out, row) + column + j));
+/// Keys or values as rows of f32: where they are, or widened into `to`, [count, D].
+struct f32_rows {
+  const float* at;
+  std::size_t row;  // elements
+};
+HWY_INLINE f32_rows rows_of(const std::byte* from, std::size_t row, dtype type, std::size_t count,
+                            std::size_t size, float* to) {
+  if (type == dtype::f32) return {reinterpret_cast<const float*>(from), row / sizeof(float)};
+  const std::size_t padded = round_up(size, lanes);
+  for (std::size_t i = 0; i < count; ++i, from += row) {
+    std::size_t d = 0;
+    for (; d + lanes <= size; d += lanes) store(load_f16(from + d * sizeof(f16)), to + i * padded + d);
+    if (d != size) {
+      store(load_cached_part<dtype::f16>(from + d * sizeof(f16), size - d), to + i * padded + d);
     }
   }
-  for (std::size_t i = 0; i < strips * strip; ++i) {
-    const float* q = i < count ? cpu_row(args.q, s.first_row + first + i) + column : nullptr;
-    float* to = scratch.q + i / strip * size * strip + i % strip;
-    for (std::size_t j = 0; j < size; ++j) to[j * strip] = q != nullptr ? q[j] * args.scale : 0.0f;
-    scratch.largest[i] = -std::numeric_limits<float>::infinity();
-    scratch.total[i] = 0.0f;
+  return {to, padded};
+}
+
+/// Are all of them finite? rows: [count, D]
+HWY_NOINLINE bool all_finite(f32_rows rows, std::size_t count, std::size_t size) {
+  // 0 * x is 0 or NaN, which stays in a sum.
+  f32_vec sum = hn::Zero(f32_tag());
+  float left = 0.0f;
+  for (std::size_t i = 0; i < count; ++i) {
+    const float* row = rows.at + i * rows.row;
+    std::size_t d = 0;
+    for (; d + lanes <= size; d += lanes) sum = hn::MulAdd(load(row + d), hn::Zero(f32_tag()), sum);
+    for (; d < size; ++d) left += row[d] * 0.0f;
   }
-  std::memset(scratch.out, 0, strips * strip * size * sizeof(float));
-  const std::size_t position = s.position + first;
-  const std::size_t visible = args.causal ? (std::min)(keys, position + count) : keys;
-  for_key_chunks(s, head, visible, [&](const key_span& span) HWY_ATTR {
+  return sum_of_lanes(sum) + left == 0.0f;
+}
+
+/// A task of the many-query way.
+HWY_NOINLINE void attend_many(context& ctx, const attention_task& task, attention_scratch& scratch) {
+  const attention_args& args = task.args;
+  const std::size_t size = args.head_size, count = task.count;
+  const std::size_t strips = (count + strip - 1) / strip;
+  for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t j = 0; j < size; j += 16) {
+      prefetch_later(reinterpret_cast<const std::byte*>(task.query(task.first + i) + j));
+      prefetch_later(reinterpret_cast<const std::byte*>(task.out(task.first + i) + j));
+    }
+  }
+  many_scratch& many = scratch.many;
+  for (std::size_t i = 0; i < strips * strip; ++i) {
+    const float* q = i < count ? task.query(task.first + i) : nullptr;
+    float* to = many.q + i / strip * size * strip + i % strip;
+    for (std::size_t j = 0; j < size; ++j) to[j * strip] = q != nullptr ? q[j] * args.scale : 0.0f;
+    many.largest[i] = -std::numeric_limits<float>::infinity();
+    many.total[i] = 0.0f;
+  }
+  std::memset(many.out, 0, strips * strip * size * sizeof(float));
+  const std::size_t position = task.sequence.position + task.first;
+  const std::size_t visible = task.visible(task.first + count - 1);
+  const dtype type = task.sequence.segments[0].k.type;
+  key_walk walk(task.sequence, task.head, visible, key_chunk, key_chunk);
+  for (key_span span; walk.next(span);) {
+    const f32_rows k = rows_of(span.k, span.k_row, type, span.count, size, many.k);
+    const f32_rows v = rows_of(span.v, span.v_row, type, span.count, size, many.v);
+    // A key that a query does not see has the weight 0 for it, which does not hide infinity and NaN.
+    if (args.causal && position + 1 < span.first + span.count && !all_finite(v, span.count, size)) {
+      return attend_one_by_one(ctx, task, scratch.few);
+    }
     for (std::size_t part = 0; part < strips; ++part) {
-      float* out = scratch.out + part * size * strip;
-      attention_product(span.k, span.count, span.k_row, 1, scratch.q + part * size * strip, size,
-                        scratch.scores, false);
+      float* out = many.out + part * size * strip;
+      attention_product(k.at, span.count, k.row, 1, many.q + part * size * strip, size, many.scores, false);
       for (std::size_t half = 0; half < strip; half += lanes) {
         const std::size_t lane0 = part * strip + half;
         const auto limit =
             static_cast<std::ptrdiff_t>(position + lane0 + 1) - static_cast<std::ptrdiff_t>(span.first);
-        softmax_chunk(scratch.scores + half, span.count, args.causal, limit, scratch.largest + lane0,
-                      scratch.total + lane0, out + half, size);
+        softmax_chunk(many.scores + half, span.count, args.causal, limit, many.largest + lane0,
+                      many.total + lane0, out + half, size);
       }
-      attention_product(span.v, size, 1, span.v_row, scratch.scores, span.count, out, true);
+      attention_product(v.at, size, 1, v.row, many.scores, span.count, out, true);
     }
-  });
+  }
   for (std::size_t i = 0; i < count; ++i) {
-    float* out = cpu_row(args.out, s.first_row + first + i) + column;
-    const float* from = scratch.out + i / strip * size * strip + i % strip;
-    const float inverse = visible != 0 ? 1.0f / scratch.total[i] : 0.0f;
+    float* out = task.out(task.first + i);
+    const float* from = many.out + i / strip * size * strip + i % strip;
+    const float inverse = visible != 0 ? 1.0f / many.total[i] : 0.0f;
     for (std::size_t j = 0; j < size; ++j) out[j] = from[j * strip] * inverse;
   }
 }
 
-/// q . k for whole vectors, then value by value. [n] both
-HWY_INLINE float dot(const float* q, const float* k, std::size_t n) {
-  f32_vec sum0 = hn::Zero(f32_tag()), sum1 = sum0;
-  std::size_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    sum0 = hn::MulAdd(load(q + i), load(k + i), sum0);
-    sum1 = hn::MulAdd(load(q + i + lanes), load(k + i + lanes), sum1);
-  }
-  for (; i + lanes <= n; i += lanes) sum0 = hn::MulAdd(load(q + i), load(k + i), sum0);
-  float sum = sum_of_lanes(hn::Add(sum0, sum1));
-  for (; i < n; ++i) sum += q[i] * k[i];
-  return sum;
-}
-
-/// out += sum over keys of weight * v row, four vectors of D at a time. v: [keys, D]; out: [D]
-HWY_INLINE void add_values(const float* weights, const float* v, std::size_t v_row, std::size_t keys,
-                           std::size_t size, float* out) {
-  std::size_t d = 0;
-  for (; d + 4 * lanes <= size; d += 4 * lanes) {
-    f32_vec sum0 = load(out + d), sum1 = load(out + d + lanes);
-    f32_vec sum2 = load(out + d + 2 * lanes), sum3 = load(out + d + 3 * lanes);
-    for (std::size_t i = 0; i < keys; ++i) {
-      const float* row = v + i * v_row + d;
-      const f32_vec w = splat(weights[i]);
-      sum0 = hn::MulAdd(w, load(row), sum0);
-      sum1 = hn::MulAdd(w, load(row + lanes), sum1);
-      sum2 = hn::MulAdd(w, load(row + 2 * lanes), sum2);
-      sum3 = hn::MulAdd(w, load(row + 3 * lanes), sum3);
-    }
-    store(sum0, out + d);
-    store(sum1, out + d + lanes);
-    store(sum2, out + d + 2 * lanes);
-    store(sum3, out + d + 3 * lanes);
-  }
-  for (; d + lanes <= size; d += lanes) {
-    f32_vec sum = load(out + d);
-    for (std::size_t i = 0; i < keys; ++i) sum = hn::MulAdd(splat(weights[i]), load(v + i * v_row + d), sum);
-    store(sum, out + d);
-  }
-  for (; d < size; ++d) {
-    for (std::size_t i = 0; i < keys; ++i) out[d] += weights[i] * v[i * v_row + d];
-  }
-}
-
-/// One query of one head. q, out: [D]
-HWY_NOINLINE void attend_one(const attention_args& args, const attention_sequence& s, std::uint32_t head,
-                             const float* q, std::size_t visible, float* out, attention_scratch& scratch) {
-  const std::size_t size = args.head_size;
-  std::memset(scratch.out, 0, size * sizeof(float));
-  float largest = -3.0e38f, total = 0.0f;
-  for_key_chunks(s, head, visible, [&](const key_span& span) HWY_ATTR {
-    float most = largest;
-    for (std::size_t i = 0; i < span.count; ++i) {
-      scratch.scores[i] = dot(q, span.k + i * span.k_row, size) * args.scale;
-      most = scratch.scores[i] > most ? scratch.scores[i] : most;
-    }
-    f32_vec sum = hn::Zero(f32_tag());
-    for (std::size_t i = 0; i < span.count; i += lanes) {
-      const f32_vec scores = first_lanes(span.count - i, load(scratch.scores + i));
-      const f32_vec weight = first_lanes(span.count - i, exp_f32(hn::Sub(scores, splat(most))));
-      store(weight, scratch.scores + i);
-      sum = hn::Add(sum, weight);
-    }
-    const float rescale = hn::GetLane(exp_f32(splat(largest - most)));
-    total = total * rescale + sum_of_lanes(sum);
-    for (std::size_t d = 0; d < size; ++d) scratch.out[d] *= rescale;
-    add_values(scratch.scores, span.v, span.v_row, span.count, size, scratch.out);
-    largest = most;
-  });
-  const float inverse = visible != 0 ? 1.0f / total : 0.0f;
-  for (std::size_t d = 0; d < size; ++d) out[d] = scratch.out[d] * inverse;
-}
-
 void attention(context& ctx, const attention_args& args) noexcept {
-  for (const attention_sequence* s = args.sequences; s != args.sequences + args.sequence_count; ++s) {
-    if (s->rows == 0) continue;
-    std::size_t keys = 0;
-    for (std::uint32_t i = 0; i < s->segment_count; ++i) keys += s->segments[i].k.rows;
-    // Blocks of about the same size, in whole strips.
-    const std::size_t block = [&]() -> std::size_t {
-      if (s->rows <= few_queries) return 1;
-      const std::size_t blocks = (s->rows + query_block - 1) / query_block;
-      return ((s->rows + blocks - 1) / blocks + strip - 1) / strip * strip;
-    }();
-    const auto blocks = static_cast<std::uint32_t>((s->rows + block - 1) / block);
-    ctx.parallel(args.heads * blocks, [&](std::uint32_t task, std::uint32_t worker) {
-      auto& scratch = *static_cast<attention_scratch*>(ctx.scratch(worker));
-      const std::uint32_t head = task / blocks;
-      const std::size_t first = task % blocks * block, count = (std::min)(block, s->rows - first);
-      if (block == 1) {
-        const std::size_t column = std::size_t{head} * args.head_size, t = s->first_row + first;
-        const std::size_t visible = args.causal ? (std::min)(keys, s->position + first + 1) : keys;
-        attend_one(args, *s, head, cpu_row(args.q, t) + column, visible, cpu_row(args.out, t) + column,
-                   scratch);
-      } else {
-        attend_block(args, *s, head, first, count, keys, scratch);
-      }
-      if (head + 1 == args.heads) {
-        const std::size_t width = std::size_t{args.heads} * args.head_size;
-        for (std::size_t i = 0; i < count; ++i) {
-          zero_fill(cpu_row(args.out, s->first_row + first + i), width,
-                    round_up<std::size_t>(width, column_pad));
-        }
-      }
-    });
-  }
+  for_attention_tasks(ctx, args, query_block, strip, [&](const attention_task& task, std::uint32_t worker) {
+    auto& scratch = *static_cast<attention_scratch*>(ctx.scratch(worker));
+    if (task.sequence.rows <= few_queries) {
+      attend_few(ctx, task, scratch.few);
+    } else {
+      attend_many(ctx, task, scratch);
+    }
+  });
 }
+
+#if OCELLUS_X86_64 && HWY_TARGET <= HWY_AVX3
+/// Either way is a task's.
+union bf16_attention_scratch {
+  avx512_bf16::scratch many;
+  few_scratch few;
+};
+
+/// Many queries by dot products of bf16. What holds numbers that are not finite, and few queries, goes one by one.
+void attention_bf16(context& ctx, const attention_args& args) noexcept {
+  constexpr std::size_t unit = avx512_bf16::tile_vectors * avx512_bf16::lanes;
+  const std::size_t most =
+      (std::min)(avx512_bf16::most_queries, avx512_bf16::most_query_values / args.head_size / unit * unit);
+  for_attention_tasks(ctx, args, most, unit, [&](const attention_task& task, std::uint32_t worker) {
+    void* memory = ctx.scratch(worker);
+    if (task.sequence.rows > few_queries) {
+      auto& scratch = *static_cast<avx512_bf16::scratch*>(memory);
+      const bool f16 = task.sequence.segments[0].k.type == dtype::f16;
+      if (f16 ? avx512_bf16::attend_many<dtype::f16>(task, scratch)
+              : avx512_bf16::attend_many<dtype::f32>(task, scratch)) {
+        return;
+      }
+    }
+    attend_one_by_one(ctx, task, *static_cast<few_scratch*>(memory));
+  });
+}
+#endif
 
 }  // namespace HWY_NAMESPACE
 }  // namespace detail

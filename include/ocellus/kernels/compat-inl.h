@@ -54,9 +54,43 @@ HWY_INLINE f32_vec splat_pair(const float* p) {
   return hn::BitCast(f32_tag(), hn::Set(pair_tag(), both));
 }
 
+// Highway emulates the conversions from and to f16 where there are no instructions for them, but wrongly for infinity,
+// NaN and ties.
+#if (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)) || HWY_ARCH_ARM_A64
+#define OCELLUS_CONVERTS_F16 1
+#else
+#define OCELLUS_CONVERTS_F16 0
+#endif
+
 /// `lanes` f16 values at p, widened.
 HWY_INLINE f32_vec load_f16(const std::byte* p) {
+#if OCELLUS_CONVERTS_F16
   return hn::PromoteTo(f32_tag(), hn::LoadU(f16_tag(), reinterpret_cast<const hwy::float16_t*>(p)));
+#else
+  const u32_tag d;
+  const auto bits = hn::PromoteTo(d, hn::LoadU(u16_tag(), reinterpret_cast<const std::uint16_t*>(p)));
+  const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(d, 0x8000u)));
+  const auto magnitude = hn::ShiftLeft<13>(hn::And(bits, hn::Set(d, 0x7fffu)));
+  // The exponent's bias is 112 larger in f32; a product also makes subnormal numbers right.
+  const auto scaled = hn::BitCast(d, hn::Mul(hn::BitCast(f32_tag(), magnitude), splat(0x1p112f)));
+  const auto special = hn::Gt(hn::BitCast(i32_tag(), magnitude), hn::Set(i32_tag(), 0x7bff << 13));
+  const auto exponent = hn::IfThenElseZero(special, hn::Set(i32_tag(), 0x7f800000));
+  return hn::BitCast(f32_tag(), hn::Or(hn::Or(scaled, sign), hn::BitCast(d, exponent)));
+#endif
+}
+
+/// `lanes` f32 to f16 at p, to nearest, ties to even: to_f16 of dtype.hpp.
+HWY_INLINE void store_f16(f32_vec v, std::byte* p) {
+#if OCELLUS_CONVERTS_F16
+  hn::StoreU(hn::DemoteTo(f16_tag(), v), f16_tag(), reinterpret_cast<hwy::float16_t*>(p));
+#else
+  float values[lanes];
+  store(v, values);
+  for (std::size_t i = 0; i < lanes; ++i) {
+    const f16 rounded = to_f16(values[i]);
+    std::memcpy(p + i * sizeof(f16), &rounded, sizeof(f16));
+  }
+#endif
 }
 
 /// Asks for a line that is needed some microseconds from now: into the second-level cache, not the first.

@@ -1,6 +1,7 @@
 // Per SIMD target: the table. Included once for each target, without a guard; the files below are guarded within one
 // target, by guards that are dropped here and so do not depend on how Highway was included before.
 #undef OCELLUS_KERNELS_ATTENTION_INL_H
+#undef OCELLUS_KERNELS_ATTENTION_FEW_INL_H
 #undef OCELLUS_KERNELS_COMPAT_INL_H
 #undef OCELLUS_KERNELS_LINEAR_FAST_INL_H
 #undef OCELLUS_KERNELS_LINEAR_INL_H
@@ -25,7 +26,7 @@ inline constexpr std::size_t table_scratch_bytes =
 inline constexpr kernels table = {
     OCELLUS_TABLE_NAME(""),
     precision::exact,
-    dtype::f32,
+    cache_type_of(precision::exact),
     round_up<std::uint64_t>(table_scratch_bytes, 64),
     0,
     cpu_allocate,
@@ -48,6 +49,7 @@ constexpr kernels fast_table_with(const char* name) noexcept {
   kernels t = table;
   t.name = name;
   t.mode = precision::fast;
+  t.cache_type = cache_type_of(precision::fast);
   t.scratch_bytes_per_worker =
       round_up<std::uint64_t>((std::max)(table_scratch_bytes, sizeof(fast_scratch<Dots>)), 64);
   t.scratch_bytes_per_value = fast_scratch_bytes_per_value;
@@ -58,7 +60,13 @@ constexpr kernels fast_table_with(const char* name) noexcept {
 #if OCELLUS_X86_64 && HWY_TARGET <= HWY_AVX3
 inline constexpr kernels fast_table = fast_table_with<avx2_dots>(OCELLUS_TABLE_NAME(""));
 inline constexpr kernels vnni_table = fast_table_with<avx512_vnni_dots>(OCELLUS_TABLE_NAME("_VNNI"));
-inline constexpr kernels bf16_table = fast_table_with<avx512_bf16_dots>(OCELLUS_TABLE_NAME("_BF16"));
+inline constexpr kernels bf16_table = [] {
+  kernels t = fast_table_with<avx512_bf16_dots>(OCELLUS_TABLE_NAME("_BF16"));
+  t.scratch_bytes_per_worker =
+      (std::max)(t.scratch_bytes_per_worker, round_up<std::uint64_t>(sizeof(bf16_attention_scratch), 64));
+  t.attention = attention_bf16;
+  return t;
+}();
 #elif OCELLUS_X86_64 && HWY_TARGET <= HWY_AVX2
 inline constexpr kernels fast_table = fast_table_with<avx2_dots>(OCELLUS_TABLE_NAME(""));
 inline constexpr kernels vnni_table = fast_table_with<avx2_vnni_dots>(OCELLUS_TABLE_NAME("_VNNI"));
@@ -67,6 +75,7 @@ inline constexpr kernels vnni_table = fast_table_with<avx2_vnni_dots>(OCELLUS_TA
 inline constexpr kernels fast_table = [] {
   kernels t = table;
   t.mode = precision::fast;
+  t.cache_type = cache_type_of(precision::fast);
   return t;
 }();
 #if OCELLUS_ARM_64

@@ -9,6 +9,7 @@
 #include "ocellus/kernels/arm_dots.ipp"
 #include "ocellus/kernels/cpu.hpp"
 #include "ocellus/kernels/reference.ipp"
+#include "ocellus/kernels/x86_bf16_attention.ipp"
 #include "ocellus/kernels/x86_dots.ipp"
 
 #if defined(HIGHWAY_HWY_FOREACH_TARGET_H_) && !defined(OCELLUS_STATIC_DISPATCH)

@@ -50,12 +50,13 @@ inline void cpu_zero_tail(const matrix& m, std::uint32_t i) noexcept {
   return static_cast<const std::byte*>(t.handle) + t.scales + i * table_row_scale_bytes(t.cols).value();
 }
 
-/// Key or value row p of head h of a sequence, p counted through its segments.
-[[nodiscard]] inline float* cpu_cached(const attention_sequence& s, matrix kv_segment::*side, std::uint64_t p,
-                                       std::uint32_t h) noexcept {
+/// The first byte of key or value row p of head h of a sequence, p counted through its segments.
+[[nodiscard]] inline std::byte* cpu_cached(const attention_sequence& s, matrix kv_segment::*side,
+                                           std::uint64_t p, std::uint32_t h) noexcept {
   std::uint32_t i = 0;
   while (i + 1 < s.segment_count && p >= (s.segments[i].*side).rows) p -= (s.segments[i++].*side).rows;
-  return cpu_row(s.segments[i].*side, p) + h * s.segments[i].head_stride;
+  const matrix& rows = s.segments[i].*side;
+  return cpu_row_bytes(rows, p) + h * s.segments[i].head_stride * (bits_of(rows.type) / 8);
 }
 
 }  // namespace detail

@@ -9,6 +9,7 @@
 // - Shapes are trusted: they were checked when the model was opened.
 // - Activations are f32 rows of `cols` values with a stride that is a multiple of 64. Entries may read the tail
 //   [cols, round_up(cols, 64)) of an input row, which is 0, and write 0 to the tail of each output row.
+// - Keys and values are rows of f32 or f16 of which nothing beyond a head's own D values is read or written.
 // - Vectors (biases, norm weights) are matrices of one f32 row, 64-byte aligned, with the same zero tail.
 // - The bits of a result depend on the shapes of the call and on the table, never on workers or their order.
 //
@@ -35,7 +36,7 @@ struct buffer {
 struct matrix {
   void* handle = nullptr;
   std::uint64_t offset = 0;  ///< bytes
-  dtype type = dtype::f32;   ///< no entry takes another one yet
+  dtype type = dtype::f32;   ///< f16 for keys and values alone
   std::uint32_t rows = 0;
   std::uint32_t cols = 0;
   std::uint64_t stride = 0;  ///< elements from one row to the next
@@ -111,9 +112,11 @@ struct rms_norm_args {
 };
 
 /// Keys and values of consecutive positions, all heads. Head h of position p: k row p, `h * head_stride` elements on.
+/// All segments of a sequence are of one type: the table's cache_type, or f32 where keys and values are activations
+/// themselves (the ViT, the Q-Former).
 struct kv_segment {
-  matrix k;                       ///< [P, D] rows of head 0; f32
-  matrix v;                       ///< [P, D] rows of head 0; f32
+  matrix k;                       ///< [P, D] rows of head 0
+  matrix v;                       ///< [P, D] rows of head 0
   std::uint64_t head_stride = 0;  ///< elements
 };
 
@@ -127,7 +130,8 @@ struct attention_sequence {
   std::uint32_t segment_count = 0;
 };
 
-/// out = softmax(q k^T * scale) v for each head. Causal: row i of a sequence sees keys 0 .. position + i.
+/// out = softmax(q k^T * scale) v for each head. Causal: row i of a sequence sees keys 0 .. position + i, and what stands
+/// in later ones, infinity and NaN as well, does not reach it.
 struct attention_args {
   matrix q;    ///< [T, H * D]
   matrix out;  ///< [T, H * D]
@@ -141,7 +145,8 @@ struct attention_args {
 
 /// Phi's way from the fused projection to attention: q and k of each head pass a layer norm over the D values of the
 /// head (when its weights are there), then the first `rotary_size` of them are rotated in halves by the row's position
-/// (RoPE, NeoX style); q goes to q_out, k and v are stored into the last segment of the sequence.
+/// (RoPE, NeoX style); q goes to q_out, k and v are stored into the last segment of the sequence, as f32 or rounded to
+/// the nearest f16, ties to even, beyond 65504 to infinity: whichever type the segment has.
 struct rotary_append_args {
   matrix qkv;  ///< [T, 3 * H * D]: q of all heads, k of all heads, v of all heads
   std::uint32_t heads = 0;
@@ -168,11 +173,17 @@ struct embed_args {
 /// fast: sums in f32; products of int8 or bf16 where the processor has them; keys and values in f16.
 enum class precision : std::uint8_t { exact, fast };
 
+/// Of a KV cache.
+[[nodiscard]] constexpr dtype cache_type_of(precision mode) noexcept {
+  return mode == precision::exact ? dtype::f32 : dtype::f16;
+}
+
 /// The table. Entries that a step may call while it runs allocate nothing.
 struct kernels {
-  const char* name;  ///< "reference", or the instructions: "AVX2", "NEON" (as Highway names targets), "AVX3_VNNI"
+  const char*
+      name;  ///< "reference", or the instructions: "AVX2", "NEON" (as Highway names targets), "AVX3_VNNI"
   precision mode;
-  dtype cache_type;  ///< what rotary_append stores and attention reads: f32 or f16
+  dtype cache_type;  ///< of a KV cache for this table: f32 when exact, f16 when fast
 
   /// Scratch that one worker needs; the context's scratch must hold it for each of its workers.
   std::uint64_t scratch_bytes_per_worker;

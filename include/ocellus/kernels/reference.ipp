@@ -102,25 +102,48 @@ void reference_add(context& ctx, const matrix& a, const matrix& b, const matrix&
   });
 }
 
+/// A key or value row of a head as f32. to: [D]
+inline void reference_read_cached(const attention_sequence& s, matrix kv_segment::*side, std::uint32_t p,
+                                  std::uint32_t head, std::uint32_t head_size, float* to) noexcept {
+  const std::byte* from = cpu_cached(s, side, p, head);
+  const dtype type = (s.segments[0].*side).type;
+  for (std::uint32_t d = 0; d < head_size; ++d) to[d] = load_as_f32(type, from, d);
+}
+
+/// Stores f32 values as what the last segment holds. from: [D]
+inline void reference_write_cached(const attention_sequence& s, matrix kv_segment::*side, std::uint32_t p,
+                                   std::uint32_t head, std::uint32_t head_size, const float* from) noexcept {
+  std::byte* to = cpu_cached(s, side, p, head);
+  if ((s.segments[s.segment_count - 1].*side).type == dtype::f32) {
+    std::memcpy(to, from, head_size * sizeof(float));
+  } else {
+    for (std::uint32_t d = 0; d < head_size; ++d) {
+      const f16 rounded = to_f16(from[d]);
+      std::memcpy(to + d * sizeof(f16), &rounded, sizeof(f16));
+    }
+  }
+}
+
 /// One query of one head against `visible` keys.
 /// q, out: [D]
 inline void reference_attend(const attention_sequence& s, std::uint32_t head, std::uint32_t visible,
                              const float* q, std::uint32_t head_size, float scale, float* out) noexcept {
+  float row[max_head_size];
   const auto score = [&](std::uint32_t p) {
-    const float* k = cpu_cached(s, &kv_segment::k, p, head);
+    reference_read_cached(s, &kv_segment::k, p, head, head_size, row);
     double dot = 0;
     for (std::uint32_t d = 0; d < head_size; ++d)
-      dot += static_cast<double>(q[d]) * static_cast<double>(k[d]);
+      dot += static_cast<double>(q[d]) * static_cast<double>(row[d]);
     return dot * static_cast<double>(scale);
   };
   double largest = -std::numeric_limits<double>::infinity();
   for (std::uint32_t p = 0; p < visible; ++p) largest = (std::max)(largest, score(p));
   double total = 0, mixed[max_head_size] = {};
   for (std::uint32_t p = 0; p < visible; ++p) {
-    const float* v = cpu_cached(s, &kv_segment::v, p, head);
     const double weight = std::exp(score(p) - largest);
     total += weight;
-    for (std::uint32_t d = 0; d < head_size; ++d) mixed[d] += weight * static_cast<double>(v[d]);
+    reference_read_cached(s, &kv_segment::v, p, head, head_size, row);
+    for (std::uint32_t d = 0; d < head_size; ++d) mixed[d] += weight * static_cast<double>(row[d]);
   }
   for (std::uint32_t d = 0; d < head_size; ++d) {
     out[d] = visible == 0 ? 0.0f : static_cast<float>(mixed[d] / total);
@@ -183,11 +206,11 @@ void reference_rotary_append(context& ctx, const rotary_append_args& args) noexc
         reference_norm_rotate(qkv + first, cpu_vector(args.q_weight), cpu_vector(args.q_bias),
                               static_cast<double>(args.eps), size, args.rotary_size, cosines, sines,
                               cpu_row(args.q_out, t) + first);
+        float key[max_head_size];
         reference_norm_rotate(qkv + width + first, cpu_vector(args.k_weight), cpu_vector(args.k_bias),
-                              static_cast<double>(args.eps), size, args.rotary_size, cosines, sines,
-                              cpu_cached(*s, &kv_segment::k, position, h));
-        float* v = cpu_cached(*s, &kv_segment::v, position, h);
-        for (std::uint32_t d = 0; d < size; ++d) v[d] = qkv[2 * width + first + d];
+                              static_cast<double>(args.eps), size, args.rotary_size, cosines, sines, key);
+        reference_write_cached(*s, &kv_segment::k, position, h, size, key);
+        reference_write_cached(*s, &kv_segment::v, position, h, size, qkv + 2 * width + first);
       }
       cpu_zero_tail(args.q_out, t);
     });
@@ -198,7 +221,7 @@ template <precision Mode>
 inline constexpr kernels reference_table = {
     "reference",
     Mode,
-    dtype::f32,
+    cache_type_of(Mode),
     0,
     0,
     cpu_allocate,

@@ -9,12 +9,10 @@
 
 #if OCELLUS_X86_64
 
-#include <hwy/base.h>
-#include <immintrin.h>
-
 #include <cstring>
 
 #include "ocellus/kernels/fast_rows.hpp"
+#include "ocellus/kernels/x86_intrinsics.hpp"
 
 HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")
 namespace ocellus::inline OCELLUS_ABI {
@@ -119,7 +117,6 @@ HWY_NOINLINE void bf16_tile(const bf16_tile_args& a) {
 inline void bf16_round_panel(weight_format format, const std::byte* w, std::size_t columns,
                              std::byte* to) noexcept {
   // Takes the even and the odd lanes of a pair of vectors: a line of pairs as two vectors of one column each.
-  constexpr __mmask16 all = 0xffff;  // without a mask GCC 12 warns of the vector that they start from
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   for (std::size_t k = 0; k < columns; k += 2, to += line_bytes) {
@@ -129,9 +126,8 @@ inline void bf16_round_panel(weight_format format, const std::byte* w, std::size
       second = _mm512_loadu_ps(w + line_bytes);
       w += 2 * line_bytes;
     } else {
-      const __m512 low = _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
-      const __m512 high =
-          _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32)));
+      const __m512 low = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+      const __m512 high = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + 32)));
       first = _mm512_permutex2var_ps(low, even, high);
       second = _mm512_permutex2var_ps(low, odd, high);
       w += line_bytes;
@@ -141,8 +137,7 @@ inline void bf16_round_panel(weight_format format, const std::byte* w, std::size
     std::memcpy(&a_bits, &a, sizeof a);
     std::memcpy(&b_bits, &b, sizeof b);
     const __m512i line =
-        _mm512_or_si512(_mm512_maskz_cvtepu16_epi32(all, a_bits),
-                        _mm512_maskz_slli_epi32(all, _mm512_maskz_cvtepu16_epi32(all, b_bits), 16));
+        _mm512_or_si512(_mm512_cvtepu16_epi32(a_bits), _mm512_slli_epi32(_mm512_cvtepu16_epi32(b_bits), 16));
     _mm512_storeu_si512(to, line);
   }
 }

@@ -8,13 +8,11 @@
 
 #if OCELLUS_X86_64
 
-#include <hwy/base.h>
-#include <immintrin.h>
-
 #include <cstring>
 
 #include "ocellus/kernels/fast_rows.hpp"
 #include "ocellus/kernels/quantize.hpp"
+#include "ocellus/kernels/x86_intrinsics.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
@@ -181,8 +179,6 @@ struct int8_vec {
   using f32 = __m512;
   static constexpr std::size_t lanes = 16;
   static constexpr std::size_t tile_rows = 6, stream_rows = 4;
-  // The intrinsics without a mask start from an undefined vector, of which GCC 12 warns.
-  static constexpr __mmask16 all = 0xffff;
   static constexpr int q8_offset = 128, q4_offset = 128;
   static constexpr bool unrolls = true;
 
@@ -195,11 +191,11 @@ struct int8_vec {
   static HWY_INLINE f32 load_f32(const float* p) { return _mm512_loadu_ps(p); }
   static HWY_INLINE void store(f32 v, float* p) { _mm512_storeu_ps(p, v); }
   static HWY_INLINE f32 load_f16(const std::byte* p) {
-    return _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
   static HWY_INLINE f32 mul(f32 a, f32 b) { return _mm512_mul_ps(a, b); }
   static HWY_INLINE f32 mul_add(f32 a, f32 b, f32 c) { return _mm512_fmadd_ps(a, b, c); }
-  static HWY_INLINE f32 to_f32(i32 v) { return _mm512_maskz_cvtepi32_ps(all, v); }
+  static HWY_INLINE f32 to_f32(i32 v) { return _mm512_cvtepi32_ps(v); }
   template <int Offset>
   static HWY_INLINE i32 add_offset(i32 v) {
     static_assert(Offset == 128);
@@ -212,11 +208,11 @@ struct int8_vec {
   }
   static HWY_INLINE i32 q4_level(i32 nibbles) {
     const __m128i levels = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q4_levels));
-    return _mm512_shuffle_epi8(_mm512_maskz_broadcast_i32x4(all, levels), nibbles);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), nibbles);
   }
   static HWY_INLINE i32 q4_add(const std::byte* scales, int offset) {
     const __m512i pattern =
-        _mm512_maskz_cvtepu16_epi32(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales)));
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales)));
     const __m512i lowest =
         _mm512_shuffle_epi8(pattern, _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0x00000000));
     return _mm512_add_epi8(_mm512_and_si512(lowest, _mm512_set1_epi8(15)),

@@ -9,19 +9,20 @@
 
 namespace ocellus::inline OCELLUS_ABI {
 
-/// Keys and values of every layer for C positions, [layer][k or v][head][C][D padded to 16].
+/// Keys and values of every layer for C positions, f32 or f16, [layer][k or v][head][C][D padded to 16].
 class kv_cache {
  public:
   kv_cache() noexcept = default;
   /// Bytes of a cache for `positions`.
-  [[nodiscard]] static checked bytes(const phi_config& c, std::uint32_t positions) noexcept;
-  kv_cache(const phi_config& c, const buffer& memory, std::uint32_t positions) noexcept;
+  [[nodiscard]] static checked bytes(const phi_config& c, dtype type, std::uint32_t positions) noexcept;
+  kv_cache(const phi_config& c, dtype type, const buffer& memory, std::uint32_t positions) noexcept;
 
   /// Positions [0, length) of a layer.
   [[nodiscard]] kv_segment segment(std::uint32_t layer, std::uint32_t length) const noexcept;
 
  private:
   void* handle_ = nullptr;
+  dtype type_ = dtype::f32;
   std::uint32_t positions_ = 0, head_size_ = 0, heads_ = 0;
   std::uint64_t stride_ = 0;
 };

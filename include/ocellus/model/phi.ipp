@@ -16,12 +16,13 @@ namespace detail {
 
 }  // namespace detail
 
-checked kv_cache::bytes(const phi_config& c, std::uint32_t positions) noexcept {
-  return checked(2) * c.layers * c.heads * positions * detail::cache_stride(c) * sizeof(float);
+checked kv_cache::bytes(const phi_config& c, dtype type, std::uint32_t positions) noexcept {
+  return checked(2) * c.layers * c.heads * positions * detail::cache_stride(c) * (bits_of(type) / 8);
 }
 
-kv_cache::kv_cache(const phi_config& c, const buffer& memory, std::uint32_t positions) noexcept
+kv_cache::kv_cache(const phi_config& c, dtype type, const buffer& memory, std::uint32_t positions) noexcept
     : handle_(memory.handle),
+      type_(type),
       positions_(positions),
       head_size_(c.head_size()),
       heads_(c.heads),
@@ -29,9 +30,9 @@ kv_cache::kv_cache(const phi_config& c, const buffer& memory, std::uint32_t posi
 
 kv_segment kv_cache::segment(std::uint32_t layer, std::uint32_t length) const noexcept {
   const std::uint64_t per_head = positions_ * stride_;
-  const std::uint64_t half = heads_ * per_head * sizeof(float);
+  const std::uint64_t half = heads_ * per_head * (bits_of(type_) / 8);
   kv_segment s;
-  s.k = {handle_, 2 * layer * half, dtype::f32, length, head_size_, stride_};
+  s.k = {handle_, 2 * layer * half, type_, length, head_size_, stride_};
   s.v = s.k;
   s.v.offset += half;
   s.head_stride = per_head;
