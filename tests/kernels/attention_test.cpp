@@ -273,3 +273,45 @@ TEST_CASE("kernels: infinity and NaN in a key or a value do not reach the rows t
     }
   }
 }
+
+TEST_CASE(
+    "kernels: attention gives a row the same bits however the rows of its sequence are cut into calls") {
+  const std::uint32_t heads = 2, size = 40, row_count = 230, key_count = 500;
+  const rows q = rows::random(row_count, heads * size, 30);
+  for (const bool causal : {true, false}) {
+    for (const auto type : {ocellus::dtype::f32, ocellus::dtype::f16}) {
+      segment keys(heads, key_count, size, 31, type);
+      ocellus::attention_args args;
+      args.heads = heads;
+      args.head_size = size;
+      args.scale = 0.2f;
+      args.causal = causal;
+      args.sequence_count = 1;
+      const auto compute = [&](const ocellus::kernels& table, std::uint32_t first, std::uint32_t count) {
+        ocellus::attention_sequence sequence;
+        sequence.rows = count;
+        sequence.position = key_count - row_count + first;
+        sequence.segments[0] = keys.view();
+        sequence.segment_count = 1;
+        args.q = q.matrix().slice(first, count);
+        args.sequences = &sequence;
+        return run(table, args);
+      };
+      const auto check_table = [&](const ocellus::kernels& table) {
+        CAPTURE(causal);
+        CAPTURE(ocellus::name_of(type));
+        const rows whole = compute(table, 0, row_count);
+        const std::uint32_t cuts[] = {0, 64, 128, 150, 166, row_count};
+        for (std::size_t i = 0; i + 1 < std::size(cuts); ++i) {
+          const rows part = compute(table, cuts[i], cuts[i + 1] - cuts[i]);
+          std::uint32_t equal = 0;
+          for (std::uint32_t r = 0; r < part.count(); ++r)
+            equal += std::memcmp(part.row(r), whole.row(cuts[i] + r), heads * size * sizeof(float)) == 0;
+          CHECK(equal == part.count());
+        }
+      };
+      for_each_target(check_table, ocellus::precision::fast);
+      if (type == ocellus::dtype::f32) for_each_target(check_table, ocellus::precision::exact);
+    }
+  }
+}

@@ -44,7 +44,8 @@ struct key_span {
 };
 
 /// Walks the first `visible` keys of a head in spans of at most `most` keys. A segment is cut into as few of them as can
-/// be, of about the same size, all but the last multiples of `unit`.
+/// be, of about the same size, all but the last multiples of `unit`; where does not depend on how much of it is visible, so
+/// that a row has the same bits whichever rows it shares a call with.
 class key_walk {
  public:
   key_walk(const attention_sequence& s, std::uint32_t head, std::size_t visible, std::size_t most,
@@ -58,8 +59,8 @@ class key_walk {
       if (segment_ == sequence_->segment_count || position_ == visible_) return false;
       const kv_segment& s = sequence_->segments[segment_++];
       left_ = (std::min)(std::size_t{s.k.rows}, visible_ - position_);
-      const std::size_t spans = (left_ + most_ - 1) / most_;
-      if (spans != 0) size_ = round_up<std::size_t>((left_ + spans - 1) / spans, unit_);
+      const std::size_t spans = (s.k.rows + most_ - 1) / most_;
+      if (spans != 0) size_ = round_up<std::size_t>((s.k.rows + spans - 1) / spans, unit_);
       const std::size_t element = bits_of(s.k.type) / 8, skip = head_ * s.head_stride * element;
       at_ = {cpu_row_bytes(s.k, 0) + skip,
              cpu_row_bytes(s.v, 0) + skip,
