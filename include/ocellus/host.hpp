@@ -3,11 +3,7 @@
 #ifndef OCELLUS_HOST_HPP
 #define OCELLUS_HOST_HPP
 
-#include <cstdlib>
 #include <string_view>
-#if defined(_WIN32)
-#include <malloc.h>
-#endif
 
 #include "ocellus/config.hpp"
 
@@ -15,22 +11,10 @@ namespace ocellus::inline OCELLUS_ABI {
 
 namespace detail {
 
-inline void* default_allocate(void*, std::size_t bytes, std::size_t alignment) noexcept {
-#if defined(_WIN32)
-  return _aligned_malloc(bytes, alignment);
-#else
-  if (bytes > SIZE_MAX - alignment) return nullptr;
-  return std::aligned_alloc(alignment, (bytes + alignment - 1) & ~(alignment - 1));
-#endif
-}
-
-inline void default_release(void*, void* block, std::size_t, std::size_t) noexcept {
-#if defined(_WIN32)
-  _aligned_free(block);
-#else
-  std::free(block);
-#endif
-}
+void* default_allocate(void*, std::size_t bytes, std::size_t alignment) noexcept;
+void default_release(void*, void* block, std::size_t bytes, std::size_t alignment) noexcept;
+/// Does default_allocate give memory of this size that reads as 0?
+[[nodiscard]] bool default_memory_is_zeroed(std::size_t bytes, std::size_t alignment) noexcept;
 
 }  // namespace detail
 

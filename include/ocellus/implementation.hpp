@@ -3,6 +3,7 @@
 #ifndef OCELLUS_IMPLEMENTATION_HPP
 #define OCELLUS_IMPLEMENTATION_HPP
 
+#include "ocellus/host.ipp"
 #include "ocellus/thread_pool.ipp"
 #include "ocellus/thread_pool_os.ipp"
 #include "ocellus/time.ipp"

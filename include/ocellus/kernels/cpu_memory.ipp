@@ -13,16 +13,19 @@ inline constexpr std::size_t cpu_alignment = 64;
 
 buffer cpu_allocate(context& ctx, std::uint64_t bytes) noexcept {
   const checked padded = checked(bytes == 0 ? 1 : bytes).align_up(cpu_alignment);
+  const memory_hooks& memory = ctx.hooks().memory;
   void* block = nullptr;
   if (padded.fits<std::size_t>()) {
-    const memory_hooks& memory = ctx.hooks().memory;
     block = memory.allocate(memory.context, static_cast<std::size_t>(padded.value()), cpu_alignment);
   }
   if (block == nullptr) {
     ctx.fail(error_code::out_of_memory);
     return {};
   }
-  std::memset(block, 0, static_cast<std::size_t>(padded.value()));
+  const auto size = static_cast<std::size_t>(padded.value());
+  if (memory.allocate != default_allocate || !default_memory_is_zeroed(size, cpu_alignment)) {
+    std::memset(block, 0, size);
+  }
   return {block, bytes, true};
 }
 

@@ -28,7 +28,7 @@ struct model_state {
   byte_source source;
   std::optional<safetensors> contents;
   buffer file;     // the whole file, wrapped
-  buffer vectors;  // copies of all f32 rows and vectors, padded
+  buffer vectors;  // copies of the f32 rows and vectors that need a zero tail or are not aligned
   model_config config;
   model_weights weights;
   std::optional<tokenizer> words;
@@ -38,7 +38,7 @@ struct model_state {
   bool aligned = true;
 };
 
-/// Points every weight to its tensor in the file, or copies it; the first tensor that is not as expected is an error.
+/// Points every weight to its tensor in the file, or to a copy of it; the first tensor that is not as expected is an error.
 /// Walks twice: without memory for the copies it checks everything and adds up what they need, so that no size is
 /// believed that the file does not fill; with memory it copies.
 struct weight_binder {
@@ -113,14 +113,22 @@ struct weight_binder {
   }
   result<void> rows_of(std::string_view name, matrix& m, std::uint32_t rows, std::uint32_t cols) noexcept {
     OCELLUS_ASSIGN(const tensor_info* t, take(name, dtype::f32, {rows, cols}));
-    return copy(*t, m = space.activations(rows, cols));
+    return place(*t, m, rows, cols);
   }
   result<void> vector_of(std::string_view name, matrix& m, std::uint32_t size) noexcept {
     OCELLUS_ASSIGN(const tensor_info* t, take(name, dtype::f32, {size}));
-    return copy(*t, m = space.activations(1, size));
+    return place(*t, m, 1, size);
   }
-  [[nodiscard]] result<void> copy(const tensor_info& t, const matrix& to) noexcept {
-    if (to) reference_kernels().upload(state.ctx, t.bytes.data(), to);
+  /// f32 rows are read where they stand in the file if they are as the kernels need them, or else copied.
+  [[nodiscard]] result<void> place(const tensor_info& t, matrix& m, std::uint32_t rows,
+                                   std::uint32_t cols) noexcept {
+    const bool aligned = (reinterpret_cast<std::uintptr_t>(t.bytes.data()) & (line_bytes - 1)) == 0;
+    if (aligned && cols % column_pad == 0) {
+      m = {state.file.handle, offset_of(t), dtype::f32, rows, cols, cols};
+      return {};
+    }
+    m = space.activations(rows, cols);
+    if (m) reference_kernels().upload(state.ctx, t.bytes.data(), m);
     return {};
   }
 };
