@@ -3,6 +3,8 @@
 #ifndef OCELLUS_TEXT_BPE_HPP
 #define OCELLUS_TEXT_BPE_HPP
 
+#include <atomic>
+
 #include "ocellus/memory.hpp"
 
 namespace ocellus::inline OCELLUS_ABI {
@@ -22,6 +24,18 @@ struct token_list {
   }
 };
 
+/// Set and read by any threads at once; once set it stays so.
+class shared_flag {
+ public:
+  shared_flag() noexcept = default;
+  shared_flag(shared_flag&& other) noexcept : set_(other.get()) {}
+  [[nodiscard]] bool get() const noexcept { return set_.load(std::memory_order_relaxed); }
+  void set() noexcept { set_.store(true, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<bool> set_{false};
+};
+
 enum class table_insert : std::uint8_t { done, exists, crowded };
 
 /// Bytes to token, open addressing. A probe is never longer than max_probe, whoever made the vocabulary.
@@ -36,15 +50,13 @@ class token_table {
   [[nodiscard]] bool reset(std::size_t tokens, std::uint64_t seed) noexcept;
   /// exists: a token of the same bytes is in the table. crowded: try again with another seed.
   [[nodiscard]] table_insert insert(const token_list& tokens, std::uint32_t id) noexcept;
-  /// The token of exactly these bytes, or no_token. `whole`: was mark_whole called for it?
-  [[nodiscard]] std::uint32_t find(const token_list& tokens, std::string_view bytes,
-                                   bool& whole) const noexcept;
-  void mark_whole(const token_list& tokens, std::uint32_t id) noexcept;
+  /// The token of exactly these bytes, or no_token.
+  [[nodiscard]] std::uint32_t find(const token_list& tokens, std::string_view bytes) const noexcept;
 
  private:
   struct slot {
-    std::uint32_t tag = 0;        // more bits of the hash: spares most comparisons of bytes
-    std::uint32_t id = no_token;  // the top bit is set when merging the bytes gives this token
+    std::uint32_t tag = 0;  // more bits of the hash: spares most comparisons of bytes
+    std::uint32_t id = no_token;
   };
   [[nodiscard]] std::uint64_t hash(std::string_view bytes) const noexcept;
   [[nodiscard]] std::size_t find_slot(const token_list& tokens, std::string_view bytes) const noexcept;

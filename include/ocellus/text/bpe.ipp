@@ -11,9 +11,6 @@
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
 
-// The bits of a token table's id that tell "merging the bytes gives this token".
-inline constexpr std::uint32_t whole_token_bit = 0x80000000u;
-
 // Pieces of up to this many bytes are merged by scanning for the lowest rank.
 inline constexpr std::size_t short_piece = 48;
 
@@ -73,7 +70,7 @@ std::size_t token_table::find_slot(const token_list& tokens, std::string_view by
   for (std::uint32_t probe = 0; probe < max_probe; ++probe, at = (at + 1) & (slots_.size() - 1)) {
     const slot& s = slots_[at];
     if (s.id == no_token) return at;
-    if (s.tag == tag && tokens[s.id & ~whole_token_bit] == bytes) return at;
+    if (s.tag == tag && tokens[s.id] == bytes) return at;
   }
   return SIZE_MAX;
 }
@@ -86,19 +83,10 @@ table_insert token_table::insert(const token_list& tokens, std::uint32_t id) noe
   return table_insert::done;
 }
 
-std::uint32_t token_table::find(const token_list& tokens, std::string_view bytes,
-                                bool& whole) const noexcept {
-  whole = false;
+std::uint32_t token_table::find(const token_list& tokens, std::string_view bytes) const noexcept {
   if (slots_.empty()) return no_token;
   const std::size_t at = find_slot(tokens, bytes);
-  if (at == SIZE_MAX || slots_[at].id == no_token) return no_token;
-  whole = (slots_[at].id & whole_token_bit) != 0;
-  return slots_[at].id & ~whole_token_bit;
-}
-
-void token_table::mark_whole(const token_list& tokens, std::uint32_t id) noexcept {
-  const std::size_t at = find_slot(tokens, tokens[id]);
-  if (at != SIZE_MAX && slots_[at].id == id) slots_[at].id |= whole_token_bit;
+  return at == SIZE_MAX ? no_token : slots_[at].id;
 }
 
 bool merge_table::reset(std::size_t merges, std::uint64_t seed) noexcept {

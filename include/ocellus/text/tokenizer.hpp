@@ -108,7 +108,6 @@ class tokenizer {
   [[nodiscard]] result<void> index_tokens() noexcept;
   [[nodiscard]] result<void> index_added() noexcept;
   [[nodiscard]] result<void> index_merges() noexcept;
-  [[nodiscard]] result<void> mark_whole_tokens() noexcept;
   [[nodiscard]] bool encode_words(std::string_view text, detail::bpe_scratch& scratch,
                                   array<std::uint32_t>& out) const noexcept;
   [[nodiscard]] bool encode_gap(std::string_view text, bool parse_special, detail::bpe_scratch& scratch,
@@ -122,6 +121,9 @@ class tokenizer {
   detail::merge_table merge_table_;
   detail::added_token_matcher first_added_;   // those that are looked for before a normalizer would run
   detail::added_token_matcher second_added_;  // and after
+  // By id: is it known that merging the token's bytes gives the token? Encoding notes what it finds, a hint for later
+  // words that changes no result. To try it for all tokens would be most of the time that opening a model takes.
+  mutable array<detail::shared_flag> whole_;
   std::uint32_t byte_ids_[256] = {};
   std::uint32_t end_of_text_ = 0;
 };

@@ -35,7 +35,8 @@ tokenizer::tokenizer(const memory_hooks& memory) noexcept
       ordinary_(memory),
       merge_table_(memory),
       first_added_(memory),
-      second_added_(memory) {}
+      second_added_(memory),
+      whole_(memory) {}
 
 result<tokenizer> tokenizer::from_data(const tokenizer_data& data, const memory_hooks& memory) noexcept {
   const auto invalid = [](const auto&... parts) noexcept {
@@ -67,7 +68,6 @@ result<tokenizer> tokenizer::from_data(const tokenizer_data& data, const memory_
   OCELLUS_TRY(made.index_tokens());
   OCELLUS_TRY(made.index_added());
   OCELLUS_TRY(made.index_merges());
-  OCELLUS_TRY(made.mark_whole_tokens());
   if (!made.has_token(made.end_of_text_)) return invalid("tokenizer.special names id ", made.end_of_text_);
   return made;
 }
@@ -100,7 +100,7 @@ result<void> tokenizer::check_tokens() const noexcept {
 // The ordinary tokens: all that are not added ones alone.
 result<void> tokenizer::index_tokens() noexcept {
   array<bool> added_only(bytes_.memory());
-  if (!added_only.resize(vocab_size())) return no_memory("a tokenizer");
+  if (!added_only.resize(vocab_size()) || !whole_.resize(vocab_size())) return no_memory("a tokenizer");
   for (std::size_t i = 0; i < added_.size(); i += 2) {
     const std::uint32_t id = added_[i], flags = added_[i + 1];
     if (!has_token(id) || (flags & ~std::uint32_t{added_known_flags}) != 0) {
@@ -126,8 +126,7 @@ result<void> tokenizer::index_tokens() noexcept {
   }
   for (unsigned byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
-    bool whole = false;
-    byte_ids_[byte] = ordinary_.find(tokens(), std::string_view(&c, 1), whole);
+    byte_ids_[byte] = ordinary_.find(tokens(), std::string_view(&c, 1));
     if (byte_ids_[byte] == detail::no_token) {
       return error(error_code::byte_missing, "no token for byte ", byte, ", ",
                    quoted{std::string_view(&c, 1)});
@@ -170,17 +169,16 @@ result<void> tokenizer::index_merges() noexcept {
       const std::uint32_t ids[2] = {merges_[rank * 2], merges_[rank * 2 + 1]};
       char joined[2 * max_token_bytes];
       std::size_t length = 0;
-      bool whole = false;
       for (const std::uint32_t id : ids) {
         const std::string_view part = token_bytes(id);
-        if (part.empty() || ordinary_.find(tokens(), part, whole) != id) {
+        if (part.empty() || ordinary_.find(tokens(), part) != id) {
           return error(error_code::merge_unknown, "merge ", rank, " names id ", id,
                        ", which is no ordinary token");
         }
         std::memcpy(joined + length, part.data(), part.size());
         length += part.size();
       }
-      const std::uint32_t result_id = ordinary_.find(tokens(), {joined, length}, whole);
+      const std::uint32_t result_id = ordinary_.find(tokens(), {joined, length});
       if (result_id == detail::no_token) {
         return error(error_code::merge_result, "merge ", rank, " would make ", quoted{{joined, length}},
                      ", which is no token");
@@ -195,38 +193,23 @@ result<void> tokenizer::index_merges() noexcept {
   return {};
 }
 
-// Whether merging a token's bytes gives that token is not a matter of course: a merge on the way may be
-// missing or have a bad rank. So it is tried, once for every token, and encode_words may take the shortcut
-// without changing a result.
-result<void> tokenizer::mark_whole_tokens() noexcept {
-  detail::bpe_scratch scratch(bytes_.memory());
-  array<std::uint32_t> merged(bytes_.memory());
-  for (std::uint32_t id = 0; id < vocab_size(); ++id) {
-    const std::string_view token = token_bytes(id);
-    if (token.empty() || token.size() > detail::longest_whole_token) continue;
-    merged.clear();
-    if (!detail::merge_piece(merge_table_, byte_ids_, token, scratch, merged))
-      return no_memory("a tokenizer");
-    if (merged.size() == 1 && merged[0] == id) ordinary_.mark_whole(tokens(), id);
-  }
-  return {};
-}
-
 bool tokenizer::encode_words(std::string_view text, detail::bpe_scratch& scratch,
                              array<std::uint32_t>& out) const noexcept {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = piece_end(text, at);
     const std::string_view piece = detail::slice(text, at, end - at);
     at = end;
-    if (piece.size() <= detail::longest_whole_token) {
-      bool whole = false;
-      const std::uint32_t id = ordinary_.find(tokens(), piece, whole);
-      if (whole) {
-        if (!out.push_back(id)) return false;
-        continue;
-      }
+    // That a piece is a token does not mean that merging its bytes gives it: a merge on the way may be missing or have
+    // a bad rank. So it is tried, until it was once so.
+    std::uint32_t id = detail::no_token;
+    if (piece.size() <= detail::longest_whole_token) id = ordinary_.find(tokens(), piece);
+    if (id != detail::no_token && whole_[id].get()) {
+      if (!out.push_back(id)) return false;
+      continue;
     }
+    const std::size_t before = out.size();
     if (!detail::merge_piece(merge_table_, byte_ids_, piece, scratch, out)) return false;
+    if (id != detail::no_token && out.size() == before + 1 && out.back() == id) whole_[id].set();
   }
   return true;
 }
@@ -274,8 +257,7 @@ result<void> tokenizer::decode(std::span<const std::uint32_t> ids, ocellus::text
 }
 
 std::optional<std::uint32_t> tokenizer::find(std::string_view bytes) const noexcept {
-  bool whole = false;
-  std::uint32_t id = ordinary_.find(tokens(), bytes, whole);
+  std::uint32_t id = ordinary_.find(tokens(), bytes);
   if (id == detail::no_token) id = first_added_.find_exact(tokens(), bytes);
   if (id == detail::no_token) id = second_added_.find_exact(tokens(), bytes);
   if (id == detail::no_token) return std::nullopt;

@@ -167,8 +167,7 @@ std::uint32_t tokenizer_builder::find_ordinary(std::string_view in_alphabet) con
   char bytes[2 * tokenizer::max_token_bytes];
   if (in_alphabet.size() > sizeof(bytes)) return no_token;
   const std::optional<std::size_t> length = from_byte_alphabet(in_alphabet, bytes);
-  bool whole = false;
-  return length ? made_.ordinary_.find(made_.tokens(), {bytes, *length}, whole) : no_token;
+  return length ? made_.ordinary_.find(made_.tokens(), {bytes, *length}) : no_token;
 }
 
 result<void> tokenizer_builder::add_merge(std::string_view left, std::string_view right,
@@ -189,13 +188,11 @@ result<void> tokenizer_builder::add_merge(std::string_view left, std::string_vie
 
 result<tokenizer> tokenizer_builder::finish() noexcept {
   OCELLUS_TRY(made_.index_merges());
-  OCELLUS_TRY(made_.mark_whole_tokens());
   std::uint32_t end = no_token;
   for (const added_token_matcher* matcher : {&made_.first_added_, &made_.second_added_}) {
     if (end == no_token) end = matcher->find_exact(made_.tokens(), tokenizer::end_of_text_token);
   }
-  bool whole = false;
-  if (end == no_token) end = made_.ordinary_.find(made_.tokens(), tokenizer::end_of_text_token, whole);
+  if (end == no_token) end = made_.ordinary_.find(made_.tokens(), tokenizer::end_of_text_token);
   if (end == no_token) {
     return error(error_code::end_of_text_missing, "no token ", quoted{tokenizer::end_of_text_token});
   }
