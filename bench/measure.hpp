@@ -58,12 +58,12 @@ inline std::uint64_t sum_words(const std::uint64_t* p, std::size_t words) {
   return sum;
 }
 
-/// Reads all of the memory, 1 MiB a task.
-inline void read_all(const ocellus::task_hooks& tasks, const block& memory, std::size_t bytes) {
+/// Reads all of the memory, 1 MiB a task. What is left over of the last MiB is not read.
+inline void read_all(const ocellus::task_hooks& tasks, const void* memory, std::size_t bytes) {
   struct call {
     const std::byte* p;
     volatile std::uint64_t sink;
-  } arg{static_cast<const std::byte*>(memory.data()), 0};
+  } arg{static_cast<const std::byte*>(memory), 0};
   constexpr std::size_t piece = 1 << 20;
   tasks.parallel_for(
       tasks.context, static_cast<std::uint32_t>(bytes / piece),

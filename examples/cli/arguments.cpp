@@ -52,9 +52,9 @@ void arguments::complain(std::string words) {
   if (problem_.empty()) problem_ = std::move(words);
 }
 
-std::string help_of(const usage& command) {
-  std::string help =
-      "usage: ocellus " + std::string(command.command) + " " + std::string(command.positionals);
+std::string help_of(const usage& command, std::string_view program) {
+  std::string help = "usage: " + std::string(program) + " " + std::string(command.command);
+  if (!command.positionals.empty()) help += " " + std::string(command.positionals);
   help += command.options.empty() ? "\n" : " [options]\n";
   help += "  " + std::string(command.summary) + "\n";
   std::size_t widest = 0;

@@ -73,8 +73,8 @@ class arguments {
   std::string problem_;
 };
 
-/// The help of one command.
-[[nodiscard]] std::string help_of(const usage& command);
+/// The help of one command of a program.
+[[nodiscard]] std::string help_of(const usage& command, std::string_view program = "ocellus");
 
 }  // namespace ocellus_cli
 

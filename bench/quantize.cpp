@@ -1,13 +1,9 @@
-// What q8 and q4 lose and cost: relative errors on random weights of several distributions, bits a weight, and the time
+// ocellus-bench quantize: what q8 and q4 lose and cost: relative errors on random weights of several distributions, bits a weight, and the time
 // of the search. With --ggml LIBRARY the formats of llama.cpp do the same on the same numbers, by its own code; the
 // library is libggml-base.so (Debian unstable: package libggml0).
-//
-//   quantize_bench [--rows N] [--ggml LIBRARY]
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <random>
 #include <string>
@@ -16,8 +12,11 @@
 #include <dlfcn.h>
 #endif
 
+#include "commands.hpp"
+#include "measure.hpp"
 #include "ocellus/kernels/packed.hpp"
 
+namespace ocellus_bench {
 namespace {
 
 constexpr std::uint32_t columns = 2560;
@@ -108,17 +107,24 @@ double student(std::mt19937& bits, int freedom) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  std::size_t rows = 256;
+usage declare_quantize() {
+  return {"quantize",
+          "",
+          "What q8 and q4 lose and cost, on random weights of several distributions.",
+          {{"--rows", "N", "of 2560 weights; default 256"},
+           {"--ggml", "LIBRARY", "the formats of llama.cpp too, by its libggml-base.so"}}};
+}
+
+int run_quantize(arguments& given) {
+  const std::size_t rows = (given.number<std::size_t>("--rows", 256, 1, 1 << 20) + 15) / 16 * 16;
+  if (!given.positionals().empty()) given.complain("quantize takes no file");
+  if (!given.problem().empty()) return exit_usage;
   std::vector<storage> all = {ours(ocellus::weight_format::q8), ours(ocellus::weight_format::q4)};
-  for (int i = 1; i + 1 < argc; i += 2) {
-    if (std::strcmp(argv[i], "--rows") == 0) rows = (std::strtoul(argv[i + 1], nullptr, 10) + 15) / 16 * 16;
 #if !defined(_WIN32)
-    if (std::strcmp(argv[i], "--ggml") == 0) {
-      for (storage& s : of_ggml(argv[i + 1])) all.push_back(std::move(s));
-    }
-#endif
+  if (given.has("--ggml")) {
+    for (storage& s : of_ggml(std::string(given.text("--ggml")).c_str())) all.push_back(std::move(s));
   }
+#endif
   const distribution distributions[] = {
       {"normal", normal},
       {"Laplace",
@@ -140,18 +146,20 @@ int main(int argc, char** argv) {
   std::printf("  ns a weight, both ways\n");
   for (const storage& s : all) {
     std::printf("%-6s %5.2f", s.name.c_str(), s.bits);
-    const auto begin = std::chrono::steady_clock::now();
-    for (const std::vector<float>& w : weights) {
-      const std::vector<float> read = s.round_trip(w);
-      double error = 0, size = 0;
-      for (std::size_t i = 0; i < w.size(); ++i) {
-        error += std::pow(static_cast<double>(w[i]) - static_cast<double>(read[i]), 2);
-        size += std::pow(static_cast<double>(w[i]), 2);
+    const double seconds = seconds_of([&] {
+      for (const std::vector<float>& w : weights) {
+        const std::vector<float> read = s.round_trip(w);
+        double error = 0, size = 0;
+        for (std::size_t i = 0; i < w.size(); ++i) {
+          error += std::pow(static_cast<double>(w[i]) - static_cast<double>(read[i]), 2);
+          size += std::pow(static_cast<double>(w[i]), 2);
+        }
+        std::printf(" %8.5f", std::sqrt(error / size));
       }
-      std::printf(" %8.5f", std::sqrt(error / size));
-    }
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    });
     std::printf("  %.1f\n", seconds * 1e9 / static_cast<double>(rows * columns * weights.size()));
   }
-  return 0;
+  return exit_ok;
 }
+
+}  // namespace ocellus_bench

@@ -1,15 +1,16 @@
-// How fast text is turned into tokens: tokenizer_bench FOLDER TEXT-FILE
-// FOLDER holds vocab.json, merges.txt and added_tokens.json. Prints the median of five runs on one core, after a check
-// that the tokens give the text back. Loading is not part of the time. Use 5 MB or more of text that does not repeat.
+// ocellus-bench tokenizer: how fast text is turned into tokens, on one core, after a check that the tokens give the text
+// back.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <string>
 
+#include "commands.hpp"
+#include "measure.hpp"
 #include "ocellus/text/tokenizer.hpp"
 
+namespace ocellus_bench {
 namespace {
 
 std::string read_file(const std::string& path) {
@@ -17,20 +18,21 @@ std::string read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-double seconds_of(const auto& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fputs("usage: tokenizer_bench FOLDER TEXT-FILE\n", stderr);
-    return 2;
-  }
-  const std::string folder = argv[1], text = read_file(argv[2]);
+usage declare_tokenizer() {
+  return {"tokenizer",
+          "FOLDER TEXT-FILE",
+          "Speed of the tokenizer in a folder with vocab.json, merges.txt and added_tokens.json. The text "
+          "should be 5 MB "
+          "or more that do not repeat.",
+          {}};
+}
+
+int run_tokenizer(arguments& given) {
+  if (given.positionals().size() != 2) given.complain("tokenizer takes a folder and a text file");
+  if (!given.problem().empty()) return exit_usage;
+  const std::string folder(given.positionals()[0]), text = read_file(std::string(given.positionals()[1]));
   const std::string vocabulary = read_file(folder + "/vocab.json"),
                     merges = read_file(folder + "/merges.txt");
   const std::string added = read_file(folder + "/added_tokens.json");
@@ -38,20 +40,20 @@ int main(int argc, char** argv) {
   if (!words) {
     std::fprintf(stderr, "%.*s\n", static_cast<int>(words.error().message().size()),
                  words.error().message().data());
-    return 1;
+    return exit_error;
   }
   ocellus::array<std::uint32_t> ids;
   ocellus::text back;
   if (!words->encode(text, ids) || !words->decode(ids.span(), back) || back.view() != text) {
     std::fputs("decode(encode(text)) is not the text\n", stderr);
-    return 1;
+    return exit_error;
   }
   double seconds[5];
   for (double& run : seconds) {
     ids.clear();
     bool good = false;
     run = seconds_of([&] { good = words->encode(text, ids).has_value(); });
-    if (!good) return 1;
+    if (!good) return exit_error;
   }
   std::sort(std::begin(seconds), std::end(seconds));
   const double load = seconds_of([&] { (void)ocellus::tokenizer::from_data(words->data()).has_value(); });
@@ -62,5 +64,7 @@ int main(int argc, char** argv) {
       static_cast<double>(text.size()) / seconds[0] * 1e-6, static_cast<double>(text.size()) * 1e-6,
       ids.size());
   std::printf("load from a model file's arrays: %.1f ms\n", load * 1e3);
-  return 0;
+  return exit_ok;
 }
+
+}  // namespace ocellus_bench
