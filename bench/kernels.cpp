@@ -20,6 +20,7 @@
 #include "ocellus/kernels/kernels.hpp"
 #include "ocellus/thread_pool.hpp"
 #include "peaks.hpp"
+#include "reading.hpp"
 
 namespace ocellus_bench {
 namespace {

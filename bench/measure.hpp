@@ -1,4 +1,4 @@
-// What the benchmarks share: clocks, medians, memory, and how fast this machine reads.
+// What the benchmarks share: clocks, medians, memory.
 #ifndef OCELLUS_BENCH_MEASURE_HPP
 #define OCELLUS_BENCH_MEASURE_HPP
 
@@ -9,8 +9,6 @@
 #include <functional>
 #include <new>
 #include <vector>
-
-#include "ocellus/host.hpp"
 
 namespace ocellus_bench {
 
@@ -45,36 +43,6 @@ class block {
  private:
   void* p_;
 };
-
-inline std::uint64_t sum_words(const std::uint64_t* p, std::size_t words) {
-  std::uint64_t sums[32] = {};  // enough independent vectors for any width
-  for (std::size_t i = 0; i + 32 <= words; i += 32) {
-    // Without it the loop reaches no more than about 85 per cent of what it does with it.
-    for (std::size_t j = 0; j < 32; j += 8) __builtin_prefetch(p + i + 256 + j);
-    for (std::size_t j = 0; j < 32; ++j) sums[j] += p[i + j];
-  }
-  std::uint64_t sum = 0;
-  for (std::uint64_t s : sums) sum += s;
-  return sum;
-}
-
-/// Reads all of the memory, 1 MiB a task. What is left over of the last MiB is not read.
-inline void read_all(const ocellus::task_hooks& tasks, const void* memory, std::size_t bytes) {
-  struct call {
-    const std::byte* p;
-    volatile std::uint64_t sink;
-  } arg{static_cast<const std::byte*>(memory), 0};
-  constexpr std::size_t piece = 1 << 20;
-  tasks.parallel_for(
-      tasks.context, static_cast<std::uint32_t>(bytes / piece),
-      [](void* a, std::uint32_t task, std::uint32_t) {
-        auto& c = *static_cast<call*>(a);
-        const std::uint64_t sum = sum_words(reinterpret_cast<const std::uint64_t*>(c.p + task * piece),
-                                            piece / sizeof(std::uint64_t));
-        if (sum == 1) c.sink = sum;
-      },
-      &arg);
-}
 
 }  // namespace ocellus_bench
 

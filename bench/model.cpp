@@ -22,6 +22,7 @@
 #include "model_report.hpp"
 #include "ocellus/ocellus.hpp"
 #include "peaks.hpp"
+#include "reading.hpp"
 
 namespace ocellus_bench {
 namespace {

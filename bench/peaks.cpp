@@ -151,7 +151,8 @@ peak peak_of(std::string_view table, arithmetic what) {
 arithmetic arithmetic_of(const ocellus::kernels& table, ocellus::weight_format format) {
   if (table.mode == ocellus::precision::exact) return arithmetic::f32;
   arithmetic what = arithmetic::f32;
-  if (is_quantized(format)) what = arithmetic::int8;
+  // A table without int8 kernels asks for no room for rounded inputs.
+  if (is_quantized(format) && table.scratch_bytes_per_value != 0) what = arithmetic::int8;
   if (format == ocellus::weight_format::bf16) what = arithmetic::bf16;
   return peak_of(table.name, what).run != nullptr ? what : arithmetic::f32;
 }
