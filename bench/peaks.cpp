@@ -79,6 +79,18 @@ BENCH_DOT(int8_vnni512, "avx512f,avx512vnni", __m512i, BENCH_12, STEP_VNNI)
 BENCH_DOT(bf16_avx512, "avx512f,avx512bf16", __m512i, BENCH_20, STEP_BF16)  // two a cycle, each takes six
 #else
 BENCH_F32(f32_128, "", 16)
+#if defined(__aarch64__)
+typedef int int_128 __attribute__((vector_size(16)));
+#undef BENCH_TARGET
+#define BENCH_TARGET(text) __attribute__((target(text)))
+#if defined(__clang__)
+#define BENCH_DOTPROD "dotprod"
+#else
+#define BENCH_DOTPROD "arch=armv8.2-a+dotprod"
+#endif
+#define STEP_SDOT(a) __asm__ volatile("sdot %0.4s, %1.16b, %2.16b" : "+w"(a) : "w"(x), "w"(y));
+BENCH_DOT(int8_sdot, BENCH_DOTPROD, int_128, BENCH_20, STEP_SDOT)
+#endif
 #endif
 // clang-format on
 
@@ -142,8 +154,11 @@ peak peak_of(std::string_view table, arithmetic what) {
   if (table == "AVX2") return {"vpmaddubsw ymm", int8_avx2, chains(32)};
   return {"pmaddubsw xmm", int8_sse4, chains(16)};
 #else
-  static_cast<void>(table), static_cast<void>(bf16);
   if (f32) return {"fmla 128", f32_128, chains(4)};
+#if defined(__aarch64__)
+  if (!bf16 && table.ends_with("_DOT")) return {"sdot 128", int8_sdot, chains(16, 20)};
+#endif
+  static_cast<void>(table), static_cast<void>(bf16);
   return {};
 #endif
 }

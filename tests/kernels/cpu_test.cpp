@@ -69,6 +69,22 @@ TEST_CASE("cpu: memory is the host's, zeroed and aligned, and all of it comes ba
   CHECK(!ctx.failed());
 }
 
+TEST_CASE("cpu: large blocks of the default host are zeroed too, also where a dirty one was before") {
+  ocellus::context ctx;
+  const ocellus::kernels& table = ocellus::reference_kernels();
+  for (const std::uint64_t bytes : {(4u << 20) - 64, 4u << 20, (4u << 20) + 1, 9u << 20}) {
+    for (int time = 0; time < 3; ++time) {
+      ocellus::buffer b = table.allocate(ctx, bytes);
+      REQUIRE(b.handle != nullptr);
+      auto* p = static_cast<unsigned char*>(b.handle);
+      CHECK(std::all_of(p, p + bytes, [](unsigned char c) { return c == 0; }));
+      std::fill_n(p, bytes, static_cast<unsigned char>(7));
+      table.release(ctx, b);
+    }
+  }
+  CHECK(!ctx.failed());
+}
+
 TEST_CASE("cpu: memory that cannot be had is a sticky out_of_memory, not a crash") {
   counting_memory memory;
   ocellus::host hooks;

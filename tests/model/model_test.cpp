@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "support/counting_memory.hpp"
+#include "support/session_fixture.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_model.hpp"
 
@@ -157,6 +158,47 @@ TEST_CASE("model: matrices stay where they are in the file, at any alignment") {
   CHECK(a->weights().phi.head.weight.handle == file.data());
   CHECK(b->weights().phi.head.weight.handle == shifted.data() + 1);
   CHECK_FALSE((a->aligned() && b->aligned()));
+}
+
+TEST_CASE(
+    "model: vectors are used in the file where they need no padding and are aligned, or copied, with the "
+    "same result") {
+  const auto file = tiny_model_file();
+  std::vector<std::byte> memory(file.size() + 2 * 64);
+  std::vector<float> logits[2];
+  for (const std::size_t shift : {0u, 4u}) {
+    auto* line =
+        reinterpret_cast<std::byte*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
+    std::memcpy(line + shift, file.data(), file.size());
+    const auto opened = model::open(std::span<const std::byte>(line + shift, file.size()));
+    REQUIRE(opened);
+    CHECK(opened->aligned() == (shift == 0));
+    const model_weights& w = opened->weights();
+    const auto in_file = [&](const matrix& m) { return m.handle == line + shift; };
+    CHECK_FALSE(in_file(w.phi.layers[0].norm.weight));  // 160 values: a tail of zeros is missing
+    int in_place = 0, vectors = 0;
+    for (const qformer_layer_weights& l : w.qformer.layers) {  // 64 and 192 values
+      for (const matrix* m : {&l.norm.weight, &l.norm.bias, &l.self_qkv.bias}) {
+        const bool on_a_line = m->offset % 64 == 0 && shift == 0;
+        CHECK((!in_file(*m) || on_a_line));
+        in_place += in_file(*m);
+        ++vectors;
+      }
+    }
+    INFO(in_place, " of ", vectors);
+    CHECK((in_place > 0) == (shift == 0));
+    session_options few;
+    few.context = 8;
+    auto talk = session::open(*opened, few);
+    REQUIRE(talk);
+    std::vector<float> pixels(std::size_t{3} * 42 * 42, 0.25f);
+    image_embedding seen;
+    REQUIRE(talk->encode(pixels, seen));
+    REQUIRE(talk->append(seen));
+    REQUIRE(talk->step());
+    logits[shift != 0].assign(talk->logits().begin(), talk->logits().end());
+  }
+  CHECK(same_bits(logits[0], logits[1]));
 }
 
 TEST_CASE("model: every tensor is needed, and its absence is named") {

@@ -11,6 +11,8 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "ocellus/io/json.hpp"
 #include "ocellus/io/utf8.hpp"
@@ -222,6 +224,35 @@ TEST_CASE("tokenizer: merging by scan, by queue and by definition agree") {
       REQUIRE_MESSAGE(ids_of(real(), word) == merge_slowly(real(), word), word);
     }
   }
+}
+
+TEST_CASE("tokenizer: a word that is a token is taken as it if merging gives it, the first time and later") {
+  const auto small =
+      tokenizer::from_files({small_tokenizer().vocab_json(), small_tokenizer().merges_txt(), "{}"});
+  REQUIRE(small);
+  for (int time = 0; time < 3; ++time) {
+    CHECK(ids_of(*small, "the") == std::vector<std::uint32_t>{257});
+    CHECK(ids_of(*small, "abc") == std::vector<std::uint32_t>{'a', 261});  // "bc" comes before "ab"
+    CHECK(ids_of(*small, "aaaa") == std::vector<std::uint32_t>{263});
+  }
+}
+
+TEST_CASE("tokenizer: threads that encode with one tokenizer at once get what one alone gets") {
+  const auto shared = load_folder(OCELLUS_TEST_DATA "/tokenizer");
+  REQUIRE(shared);
+  std::string text;
+  for (std::uint32_t id = 300; id < 5000; ++id) text += " " + std::string(real().token_bytes(id));
+  const std::vector<std::uint32_t> alone = ids_of(real(), text);
+  std::vector<std::vector<std::uint32_t>> together(4);
+  std::vector<std::thread> threads;
+  for (auto& ids : together) {
+    threads.emplace_back([&] {
+      ocellus::array<std::uint32_t> made;
+      if (shared->encode(text, made)) ids.assign(made.begin(), made.end());
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  for (const auto& ids : together) CHECK(ids == alone);
 }
 
 TEST_CASE("tokenizer: long words take no quadratic time") {
