@@ -20,7 +20,8 @@ class model {
   static constexpr std::string_view format_version = "0";
   static constexpr std::size_t max_stops = 16, max_stop_bytes = 256;  ///< of the strings that end an answer
 
-  /// Opens a model file by path. Matrices are used where they lie in the mapped file, and so are vectors unless they need padding.
+  /// Opens a model file by path. Matrices are used where they lie in the mapped file, and so are vectors unless they
+  /// need padding.
   /// Errors name the file and the tensor or field: those of byte_source::open and safetensors::parse, not_a_model,
   /// model_version, config_*, tensor_missing, tensor_shape, tensor_unknown, tokenizer_*, out_of_memory.
   [[nodiscard]] static result<model> open(std::string_view path, const host& hooks = {},

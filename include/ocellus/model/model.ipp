@@ -38,7 +38,8 @@ struct model_state {
   bool aligned = true;
 };
 
-/// Points every weight to its tensor in the file, or to a copy of it; the first tensor that is not as expected is an error.
+/// Points every weight to its tensor in the file, or to a copy of it; the first tensor that is not as expected is an
+/// error.
 /// Walks twice: without memory for the copies it checks everything and adds up what they need, so that no size is
 /// believed that the file does not fill; with memory it copies.
 struct weight_binder {
