@@ -39,7 +39,7 @@ std::string convert(const fs::path& folder, std::uint32_t size, weight_format fo
 }
 
 golden_difference diff(const std::string& model_file, const fs::path& golden_file,
-                       std::string_view target = {}) {
+                       std::string_view target = {}, ocellus::precision mode = ocellus::precision::exact) {
   const auto model = ocellus::model::open(model_file);
   REQUIRE_MESSAGE(model, (model ? std::string() : std::string(model.error().message())));
   const auto file = ocellus::byte_source::open(golden_file.string());
@@ -48,6 +48,7 @@ golden_difference diff(const std::string& model_file, const fs::path& golden_fil
   REQUIRE(golden);
   ocellus_examples::golden_options options;
   options.session.target = target;
+  options.session.mode = mode;
   auto difference = ocellus_examples::diff_with_golden(*model, *golden, options);
   REQUIRE_MESSAGE(difference, (difference ? std::string() : std::string(difference.error().message())));
   return std::move(*difference);
@@ -80,6 +81,31 @@ void check_folder(const fs::path& folder, const std::vector<fs::path>& goldens, 
 TEST_CASE("golden: the committed model computes every stage as the reference does, on every target") {
   const fs::path folder = fs::path(OCELLUS_TEST_DATA) / "golden";
   check_folder(folder, {folder / "golden.safetensors"}, golden_image_size(folder));
+}
+
+TEST_CASE("golden: fast stays within its tolerance, on every target") {
+  const fs::path folder = fs::path(OCELLUS_TEST_DATA) / "golden";
+  std::vector<fs::path> folders{folder};
+  if (goldens_folder() != nullptr) {
+    for (const auto& entry : fs::directory_iterator(fs::path(goldens_folder()) / "goldens")) {
+      if (fs::exists(entry.path() / "golden.safetensors")) folders.push_back(entry.path());
+    }
+  }
+  for (const fs::path& f : folders) {
+    const temporary_folder made;
+    const std::string model = convert(f, golden_image_size(f), weight_format::f32, made);
+    for (const ocellus::kernels* table : ocellus::cpu_kernels(ocellus::precision::fast)) {
+      const auto d = diff(model, f / "golden.safetensors", table->name, ocellus::precision::fast);
+      INFO(f.string() << " " << table->name);
+      CHECK(d.target == table->name);
+      CHECK(d.stages.size() > 0);
+      for (const stage_difference& s : d.stages) {
+        INFO(s.name << ": " << s.relative());
+        CHECK(s.problem(1.5e-2) == "");
+        if (std::getenv("OCELLUS_SHOW") != nullptr) std::printf("SHOW %s %s %s %.3g\n", f.filename().c_str(), table->name, s.name.c_str(), s.relative());
+      }
+    }
+  }
 }
 
 TEST_CASE("golden: random models and plain Phi-2 compute every stage as the reference does") {
