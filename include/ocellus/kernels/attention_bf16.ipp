@@ -1,7 +1,7 @@
 // Attention of many queries with dot products of bf16 pairs (AVX-512 BF16), sums in f32. Included by cpu.ipp, which names
 // the AVX-512 kernels that do the rest `avx512`.
 //
-// A task is one head and up to 256 queries; a lane is a query. q is transposed once per task, scaled, into pair panels
+// A task is one head and some hundred queries; a lane is a query. q is transposed once per task, scaled, into pair panels
 // [D/2][16 queries][2]. Then span by span of the keys: k and v are rounded to bf16 once for all queries, k as rows, v as
 // pairs of neighbouring keys; for 32 queries at a time both products are tiles of up to 12 rows x 2 vectors in which a
 // pair of k or v is spread over the lanes; the weights become pairs of bf16 between them, in online softmax.
