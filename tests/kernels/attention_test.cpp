@@ -176,6 +176,27 @@ TEST_CASE("kernels: attention at 64, 1025 and 2048 positions") {
   check({1, 88, 1025, 1025, false});
   check({1, 80, 64, 2048, true});
   check({1, 80, 1, 2048, true});
+  check({1, 88, 800, 300, false});  // more than one task of queries
+  check({1, 256, 300, 310, true});
+}
+
+TEST_CASE("kernels: attention without keys is 0") {
+  for (std::uint32_t t : {1u, 5u, 40u}) {
+    const rows q = rows::random(t, 20, 1);
+    ocellus::attention_sequence sequence;
+    sequence.rows = t;
+    for (std::uint32_t segments : {0u, 1u, 2u}) {
+      sequence.segment_count = segments;
+      for (const auto mode : {ocellus::precision::exact, ocellus::precision::fast}) {
+        for (const ocellus::kernels* table : ocellus::cpu_kernels(mode)) {
+          CAPTURE(std::string(table->name));
+          const rows out = run(*table, {q.matrix(), {}, 1, 20, 0.25f, false, &sequence, 1});
+          for (std::uint32_t r = 0; r < t; ++r)
+            CHECK(std::all_of(out.row(r), out.row(r) + 20, [](float v) { return v == 0; }));
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("kernels: attention serves several sequences in one call, each its own keys") {

@@ -33,6 +33,10 @@ TEST_CASE("cpu: every target that this processor has is in the list, and tests r
   CHECK(has("AVX2") == avx2);
 #endif
   CHECK((std::string(tables.back()->name).rfind("AVX3", 0) == 0) == (avx2 && avx512));
+  const bool bf16 =
+      avx2 && avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+  CHECK((ocellus::find_cpu_kernels("AVX3_BF16", ocellus::precision::fast) != nullptr) == bf16);
+  CHECK(!has("AVX3_BF16"));  // nothing in it is exact
 #elif defined(__aarch64__)
   CHECK((has("NEON") || has("NEON_WITHOUT_AES")));
 #endif
@@ -180,6 +184,27 @@ std::vector<float> everything(const ocellus::kernels& table, const ocellus::host
       table.attention(run.context, {x.matrix(), out.matrix(), heads, size, 0.1f, causal, &s, 1});
       keep(out);
     }
+    // Through a cache of the table's own type; the largest heads, so that few rows make several tasks.
+    const std::uint32_t large = 256, rows_of_large = t == 40 ? 300 : t;
+    std::vector<std::byte> cache(std::size_t{2} * rows_of_large * large * sizeof(float));
+    const std::uint64_t half = cache.size() / 2;
+    s = {0, rows_of_large, 0, {}, 1};
+    s.segments[0] = {{cache.data(), 0, table.cache_type, rows_of_large, large, large},
+                     {cache.data(), half, table.cache_type, rows_of_large, large, large},
+                     0};
+    const rows qkv = rows::random(rows_of_large, 3 * large, 6);
+    rows q(rows_of_large, large), mixed(rows_of_large, large);
+    ocellus::rotary_append_args append;
+    append.qkv = qkv.matrix();
+    append.heads = 1;
+    append.head_size = large;
+    append.q_out = q.matrix();
+    append.sequences = &s;
+    append.sequence_count = 1;
+    table.rotary_append(run.context, append);
+    keep(q);
+    table.attention(run.context, {q.matrix(), mixed.matrix(), 1, large, 0.1f, true, &s, 1});
+    keep(mixed);
   }
   CHECK(!run.context.failed());
   return all;
@@ -188,19 +213,21 @@ std::vector<float> everything(const ocellus::kernels& table, const ocellus::host
 }  // namespace
 
 TEST_CASE("cpu: results have the same bits for any number of workers and any order of tasks") {
-  for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
-    if (table == &ocellus::reference_kernels() && ocellus::cpu_kernels().size() > 1)
-      continue;  // slow, and trivial
-    CAPTURE(std::string(table->name));
-    const std::vector<float> alone = everything(*table, {});
+  const auto check = [](const ocellus::kernels& table) {
+    const std::vector<float> alone = everything(table, {});
     ocellus::host hooks;
     hooks.tasks.parallel_for = reversed;
-    CHECK(everything(*table, hooks) == alone);
+    CHECK(everything(table, hooks) == alone);
     for (std::uint32_t workers : {2u, 3u, 7u}) {
       CAPTURE(workers);
       hooks.tasks = {&workers, threaded, workers};
-      CHECK(everything(*table, hooks) == alone);
+      CHECK(everything(table, hooks) == alone);
     }
+  };
+  for (const auto mode : {ocellus::precision::exact, ocellus::precision::fast}) {
+    // (The reference is slow, and trivial.)
+    if (ocellus::cpu_kernels(mode).size() == 1) check(ocellus::reference_kernels(mode));
+    for_each_target(check, mode);
   }
 }
 

@@ -99,6 +99,31 @@ TEST_CASE("golden: the committed model computes every stage as the reference doe
   check_folder(folder, {folder / "golden.safetensors"}, golden_image_size(folder));
 }
 
+TEST_CASE("golden: fast stays within its tolerance, on every target") {
+  const fs::path folder = fs::path(OCELLUS_TEST_DATA) / "golden";
+  std::vector<fs::path> folders{folder};
+  if (goldens_folder() != nullptr) {
+    for (const auto& entry : fs::directory_iterator(fs::path(goldens_folder()) / "goldens")) {
+      if (fs::exists(entry.path() / "golden.safetensors")) folders.push_back(entry.path());
+    }
+  }
+  for (const fs::path& f : folders) {
+    const temporary_folder made;
+    const std::string model = convert(f, golden_image_size(f), weight_format::f32, made);
+    for (const ocellus::kernels* table : ocellus::cpu_kernels(ocellus::precision::fast)) {
+      const auto d = diff(model, f / "golden.safetensors", table->name, ocellus::precision::fast);
+      INFO(f.string() << " " << table->name);
+      CHECK(d.target == table->name);
+      CHECK(d.stages.size() > 0);
+      for (const stage_difference& s : d.stages) {
+        INFO(s.name << ": " << s.relative());
+        CHECK(s.problem(1.5e-2) == "");
+        if (std::getenv("OCELLUS_SHOW") != nullptr) std::printf("SHOW %s %s %s %.3g\n", f.filename().c_str(), table->name, s.name.c_str(), s.relative());
+      }
+    }
+  }
+}
+
 TEST_CASE("golden: random models and plain Phi-2 compute every stage as the reference does") {
   if (goldens_folder() == nullptr) OCELLUS_SKIP("no goldens (OCELLUS_GOLDENS)");
   int folders = 0;

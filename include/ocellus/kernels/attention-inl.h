@@ -109,9 +109,7 @@ HWY_INLINE f32_rows rows_of(const std::byte* from, std::size_t row, dtype type, 
   for (std::size_t i = 0; i < count; ++i, from += row) {
     std::size_t d = 0;
     for (; d + lanes <= size; d += lanes) store(load_f16(from + d * sizeof(f16)), to + i * padded + d);
-    if (d != size) {
-      store(load_cached_part<dtype::f16>(from + d * sizeof(f16), size - d), to + i * padded + d);
-    }
+    for (; d < size; ++d) to[i * padded + d] = load_as_f32(type, from, d);
   }
   return {to, padded};
 }

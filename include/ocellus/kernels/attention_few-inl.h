@@ -20,7 +20,7 @@ inline constexpr std::size_t few_keys =
 
 /// What one worker needs.
 struct few_scratch {
-  float q[few_queries][max_head_size];  // scaled, zeros up to whole vectors
+  float q[few_queries][max_head_size];  // scaled
   float out[few_queries][max_head_size];
   float scores[few_keys];
   float largest[few_queries];
@@ -36,22 +36,18 @@ HWY_INLINE f32_vec load_cached(const std::byte* p) {
     return load(reinterpret_cast<const float*>(p));
   }
 }
-/// The first n of them, n < lanes, then zeros.
-template <dtype Type>
-HWY_INLINE f32_vec load_cached_part(const std::byte* p, std::size_t n) {
-  std::byte part[lanes * sizeof(float)] = {};
-  std::memcpy(part, p, n * (bits_of(Type) / 8));
-  return load_cached<Type>(part);
-}
-
-/// A stretch of memory to fetch, piece by piece.
+/// Memory to fetch while `steps` keys are computed, each step an equal share.
 struct fetch_list {
-  const std::byte* at = nullptr;
-  const std::byte* end = nullptr;
-  /// The next `bytes` of it.
-  HWY_INLINE void next(std::size_t bytes) {
-    const std::byte* stop = at + (std::min)(bytes, static_cast<std::size_t>(end - at));
+  const std::byte* at;
+  const std::byte* end;
+  std::size_t share;
+
+  HWY_INLINE fetch_list(const std::byte* from, std::size_t bytes, std::size_t steps)
+      : at(from), end(from + bytes), share((bytes + steps - 1) / steps) {}
+  HWY_INLINE void next(std::size_t steps) {
+    const std::byte* stop = at + (std::min)(steps * share, static_cast<std::size_t>(end - at));
     for (; at < stop; at += 64) hwy::Prefetch(at);
+    at = (std::min)(at, end);
   }
 };
 
@@ -91,14 +87,6 @@ HWY_INLINE void add_key_products(f32_vec (&sums)[Count], f32_vec q, const std::b
     sums[Keys - 1] = hn::MulAdd(q, load_cached<Type>(k + (Keys - 1) * k_row), sums[Keys - 1]);
   }
 }
-template <dtype Type, std::size_t Keys, std::size_t Count>
-HWY_INLINE void add_key_parts(f32_vec (&sums)[Count], f32_vec q, const std::byte* k, std::size_t k_row,
-                              std::size_t n) {
-  if constexpr (Keys != 0) {
-    add_key_parts<Type, Keys - 1>(sums, q, k, k_row, n);
-    sums[Keys - 1] = hn::MulAdd(q, load_cached_part<Type>(k + (Keys - 1) * k_row, n), sums[Keys - 1]);
-  }
-}
 template <std::size_t N, std::size_t Count>
 HWY_INLINE void zero_vectors(f32_vec (&v)[Count]) {
   if constexpr (N != 0) {
@@ -107,16 +95,14 @@ HWY_INLINE void zero_vectors(f32_vec (&v)[Count]) {
   }
 }
 
-/// q . k of `Keys` keys, which is 1 or `lanes`: in its lane, or in every one. q: [D], zeros up to whole vectors
+/// q . k of `Keys` keys, which is 1 or `lanes`, over whole vectors of the D values: in its lane, or in every one.
 template <dtype Type, std::size_t Keys>
 HWY_INLINE f32_vec dot_keys(const float* q, const std::byte* k, std::size_t k_row, std::size_t size) {
-  constexpr std::size_t element = bits_of(Type) / 8;
   f32_vec sums[Keys];
   zero_vectors<Keys>(sums);
-  std::size_t d = 0;
-  for (; d + lanes <= size; d += lanes)
-    add_key_products<Type, Keys>(sums, load(q + d), k + d * element, k_row);
-  if (d != size) add_key_parts<Type, Keys>(sums, load(q + d), k + d * element, k_row, size - d);
+  for (std::size_t d = 0; d + lanes <= size; d += lanes) {
+    add_key_products<Type, Keys>(sums, load(q + d), k + d * (bits_of(Type) / 8), k_row);
+  }
   if constexpr (Keys == 1) {
     return splat(sum_of_lanes(sums[0]));
   } else {
@@ -129,20 +115,23 @@ template <dtype Type>
 HWY_NOINLINE float score_keys(const float* q, const key_span& span, std::size_t count, std::size_t size,
                               float* scores, float most, fetch_list& ahead) {
   std::size_t i = 0;
-  f32_vec largest = splat(most);
   for (; i + lanes <= count; i += lanes) {
-    ahead.next(lanes * span.k_row);
-    const f32_vec s = dot_keys<Type, lanes>(q, span.k + i * span.k_row, span.k_row, size);
-    store(s, scores + i);
-    largest = hn::Max(largest, s);
+    ahead.next(lanes);
+    store(dot_keys<Type, lanes>(q, span.k + i * span.k_row, span.k_row, size), scores + i);
   }
   for (; i < count; ++i) {
-    ahead.next(span.k_row);
-    const f32_vec s = dot_keys<Type, 1>(q, span.k + i * span.k_row, span.k_row, size);
-    scores[i] = hn::GetLane(s);
-    largest = hn::Max(largest, s);
+    ahead.next(1);
+    scores[i] = hn::GetLane(dot_keys<Type, 1>(q, span.k + i * span.k_row, span.k_row, size));
   }
-  return max_of_lanes(largest);
+  // The values behind the last whole vector, one by one; the model's heads have none.
+  for (std::size_t d = size / lanes * lanes; d < size; ++d) {
+    for (i = 0; i < count; ++i) scores[i] += q[d] * load_as_f32(Type, span.k + i * span.k_row, d);
+  }
+  f32_vec largest = splat(most);
+  for (i = 0; i + lanes <= count; i += lanes) largest = hn::Max(largest, load(scores + i));
+  most = max_of_lanes(largest);
+  for (; i < count; ++i) most = scores[i] > most ? scores[i] : most;
+  return most;
 }
 
 template <dtype Type, std::size_t N, std::size_t Count>
@@ -172,7 +161,7 @@ HWY_NOINLINE void add_value_columns(const float* weights, const std::byte* v, st
   zero_vectors<N>(odd);
   std::size_t i = 0;
   for (; i + 2 <= keys; i += 2) {
-    ahead.next(2 * v_row);
+    ahead.next(2);
     add_value_products<Type, N>(even, splat(weights[i]), v);
     add_value_products<Type, N>(odd, splat(weights[i + 1]), v + v_row);
     v += 2 * v_row;
@@ -186,11 +175,10 @@ HWY_NOINLINE void add_value_columns(const float* weights, const std::byte* v, st
 template <dtype Type>
 HWY_NOINLINE void add_values(const float* weights, const key_span& span, std::size_t keys, std::size_t size,
                              float rescale, float* out, fetch_list& ahead) {
-  constexpr std::size_t element = bits_of(Type) / 8;
   std::size_t d = 0;
   while (d + lanes <= size) {
     const std::size_t left = (size - d) / lanes;
-    const std::byte* v = span.v + d * element;
+    const std::byte* v = span.v + d * (bits_of(Type) / 8);
     const auto columns = [&](auto n) HWY_ATTR {
       constexpr std::size_t N = decltype(n)::value;
       add_value_columns<Type, N>(weights, v, span.v_row, keys, rescale, out + d, ahead);
@@ -204,13 +192,10 @@ HWY_NOINLINE void add_values(const float* weights, const key_span& span, std::si
       columns(std::integral_constant<std::size_t, 1>());
     }
   }
-  if (d != size) {
-    f32_vec sum = hn::Mul(load(out + d), splat(rescale));
-    for (std::size_t i = 0; i < keys; ++i) {
-      const std::byte* v = span.v + i * span.v_row + d * element;
-      sum = hn::MulAdd(splat(weights[i]), load_cached_part<Type>(v, size - d), sum);
-    }
-    store(sum, out + d);
+  for (; d < size; ++d) {
+    out[d] *= rescale;
+    for (std::size_t i = 0; i < keys; ++i)
+      out[d] += weights[i] * load_as_f32(Type, span.v + i * span.v_row, d);
   }
 }
 
@@ -234,8 +219,7 @@ HWY_NOINLINE void attend_few_of(const attention_task& task, std::uint32_t next, 
   for (std::size_t r = 0; r < task.count; ++r) {
     const float* q = task.query(task.first + r);
     for (std::size_t d = 0; d < size; ++d) scratch.q[r][d] = q[d] * task.args.scale;
-    zero_fill(scratch.q[r], size, round_up(size, lanes));
-    zero_fill(scratch.out[r], 0, round_up(size, lanes));
+    zero_fill(scratch.out[r], 0, size);
     scratch.largest[r] = -3.0e38f;
     scratch.total[r] = 0.0f;
   }
@@ -247,8 +231,8 @@ HWY_NOINLINE void attend_few_of(const attention_task& task, std::uint32_t next, 
     if (!more && next < task.args.heads) {
       key_walk(task.sequence, next, visible, few_keys, few_keys).next(coming);
     }
-    fetch_list keys{coming.k, coming.k + coming.count * coming.k_row};
-    fetch_list values{coming.v, coming.v + coming.count * coming.v_row};
+    fetch_list keys(coming.k, coming.count * coming.k_row, span.count);
+    fetch_list values(coming.v, coming.count * coming.v_row, span.count);
     for (std::size_t r = 0; r < task.count; ++r) {
       const std::size_t sees = task.visible(task.first + r);
       const std::size_t count = sees > span.first ? (std::min)(span.count, sees - span.first) : 0;

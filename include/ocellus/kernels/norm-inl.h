@@ -134,19 +134,16 @@ HWY_NOINLINE void norm_and_rotate(const float* x, const float* weight, const flo
 }
 
 /// n values into a cache.
-HWY_INLINE void store_cached(const float* from, std::size_t n, dtype type, std::byte* to) {
+HWY_NOINLINE void store_cached(const float* from, std::size_t n, dtype type, std::byte* to) {
   if (type == dtype::f32) {
     std::memcpy(to, from, n * sizeof(float));
     return;
   }
   std::size_t i = 0;
   for (; i + lanes <= n; i += lanes) store_f16(load(from + i), to + i * sizeof(f16));
-  if (i != n) {
-    float part[lanes] = {};
-    std::byte rounded[lanes * sizeof(f16)];
-    std::memcpy(part, from + i, (n - i) * sizeof(float));
-    store_f16(load(part), rounded);
-    std::memcpy(to + i * sizeof(f16), rounded, (n - i) * sizeof(f16));
+  for (; i < n; ++i) {
+    const f16 rounded = to_f16(from[i]);
+    std::memcpy(to + i * sizeof(f16), &rounded, sizeof(f16));
   }
 }
 

@@ -1,7 +1,7 @@
 // Attention of many queries with dot products of bf16 pairs (AVX512_BF16), sums in f32: a task of attention_bf16() in
 // attention-inl.h.
 //
-// A task is one head and up to 256 queries; a lane is a query. q is transposed once per task, scaled, into pair panels
+// A task is one head and some hundred queries; a lane is a query. q is transposed once per task, scaled, into pair panels
 // [D/2][16 queries][2]. Then span by span of the keys: k and v are rounded to bf16 once for all queries, k as rows, v as
 // pairs of neighbouring keys; for 32 queries at a time both products are tiles of up to 12 rows x 2 vectors in which a
 // pair of k or v is spread over the lanes; the weights become pairs of bf16 between them, in online softmax.
@@ -94,27 +94,65 @@ OCELLUS_BF16_INLINE __m512 exp2_rough(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
-/// Transposes 16 x 16 lanes.
+// Arrays of vectors are indexed by constants alone, in recursions, so that they become registers at every optimisation
+// level. (GCC 12's AddressSanitizer aligns those that are left in memory too little: GCC bug 110027.)
+
+/// Transposes 4 x 4 lanes of each 128 bits, four rows at a time.
+template <std::size_t I>
+OCELLUS_BF16_INLINE void transpose_lanes(const __m512i (&r)[16], __m512i (&t)[16]) {
+  if constexpr (I != 16) {
+    const __m512i a = _mm512_unpacklo_epi32(r[I], r[I + 1]), b = _mm512_unpackhi_epi32(r[I], r[I + 1]),
+                  c = _mm512_unpacklo_epi32(r[I + 2], r[I + 3]),
+                  d = _mm512_unpackhi_epi32(r[I + 2], r[I + 3]);
+    t[I] = _mm512_unpacklo_epi64(a, c);
+    t[I + 1] = _mm512_unpackhi_epi64(a, c);
+    t[I + 2] = _mm512_unpacklo_epi64(b, d);
+    t[I + 3] = _mm512_unpackhi_epi64(b, d);
+    transpose_lanes<I + 4>(r, t);
+  }
+}
+/// Transposes the 4 x 4 blocks of 128 bits of every fourth row.
+template <std::size_t I>
+OCELLUS_BF16_INLINE void transpose_blocks(const __m512i (&t)[16], __m512i (&r)[16]) {
+  if constexpr (I != 4) {
+    const __m512i a = _mm512_shuffle_i32x4(t[I], t[I + 4], 0x44),
+                  b = _mm512_shuffle_i32x4(t[I], t[I + 4], 0xee),
+                  c = _mm512_shuffle_i32x4(t[I + 8], t[I + 12], 0x44),
+                  d = _mm512_shuffle_i32x4(t[I + 8], t[I + 12], 0xee);
+    r[I] = _mm512_shuffle_i32x4(a, c, 0x88);
+    r[I + 4] = _mm512_shuffle_i32x4(a, c, 0xdd);
+    r[I + 8] = _mm512_shuffle_i32x4(b, d, 0x88);
+    r[I + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
+    transpose_blocks<I + 1>(t, r);
+  }
+}
 OCELLUS_BF16_INLINE void transpose(__m512i (&r)[16]) {
   __m512i t[16];
-  for (int i = 0; i < 16; i += 4) {  // within 128 bits, four rows at a time
-    const __m512i a = _mm512_unpacklo_epi32(r[i], r[i + 1]), b = _mm512_unpackhi_epi32(r[i], r[i + 1]),
-                  c = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]),
-                  d = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
-    t[i] = _mm512_unpacklo_epi64(a, c);
-    t[i + 1] = _mm512_unpackhi_epi64(a, c);
-    t[i + 2] = _mm512_unpacklo_epi64(b, d);
-    t[i + 3] = _mm512_unpackhi_epi64(b, d);
+  transpose_lanes<0>(r, t);
+  transpose_blocks<0>(t, r);
+}
+
+/// r[i] = pairs [d, d + 32) of query first + i, for i < N.
+template <std::size_t N>
+OCELLUS_BF16_INLINE void load_queries(__m512i (&r)[16], const attention_task& task, std::size_t first,
+                                      std::size_t d, __m512 scale) {
+  if constexpr (N != 0) {
+    load_queries<N - 1>(r, task, first, d, scale);
+    const std::size_t query = first + N - 1, left = task.args.head_size - d;
+    __m512 low = _mm512_setzero_ps(), high = low;
+    if (query < task.count) {
+      const float* q = task.query(task.first + query) + d;
+      low = _mm512_mul_ps(load_part(q, left), scale);
+      if (left > lanes) high = _mm512_mul_ps(load_part(q + lanes, left - lanes), scale);
+    }
+    r[N - 1] = round_to_bf16(low, high);
   }
-  for (int i = 0; i < 4; ++i) {  // then the blocks of 128 bits
-    const __m512i a = _mm512_shuffle_i32x4(t[i], t[i + 4], 0x44),
-                  b = _mm512_shuffle_i32x4(t[i], t[i + 4], 0xee),
-                  c = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0x44),
-                  d = _mm512_shuffle_i32x4(t[i + 8], t[i + 12], 0xee);
-    r[i] = _mm512_shuffle_i32x4(a, c, 0x88);
-    r[i + 4] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    r[i + 8] = _mm512_shuffle_i32x4(b, d, 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(b, d, 0xdd);
+}
+template <std::size_t N>
+OCELLUS_BF16_INLINE void store_pairs(const __m512i (&r)[16], std::uint32_t* to, std::size_t count) {
+  if constexpr (N != 0) {
+    store_pairs<N - 1>(r, to, count);
+    if (N <= count) _mm512_store_si512(to + (N - 1) * lanes, r[N - 1]);
   }
 }
 
@@ -123,42 +161,42 @@ inline void pack_queries(const attention_task& task, std::size_t first, float sc
   const std::size_t size = task.args.head_size, pairs = (size + 1) / 2;
   for (std::size_t d = 0; d < size; d += 2 * lanes) {
     __m512i r[16];
-    for (std::size_t i = 0; i < 16; ++i) {
-      if (first + i < task.count) {
-        const float* q = task.query(task.first + first + i) + d;
-        const std::size_t left = size - d;
-        const __m512 factor = _mm512_set1_ps(scale);
-        const __m512 low = _mm512_mul_ps(load_part(q, left), factor);
-        const __m512 high =
-            left > lanes ? _mm512_mul_ps(load_part(q + lanes, left - lanes), factor) : _mm512_setzero_ps();
-        r[i] = round_to_bf16(low, high);
-      } else {
-        r[i] = _mm512_setzero_si512();
-      }
-    }
+    load_queries<16>(r, task, first, d, _mm512_set1_ps(scale));
     transpose(r);
-    for (std::size_t i = 0; i < 16 && d / 2 + i < pairs; ++i)
-      _mm512_store_si512(to + (d / 2 + i) * lanes, r[i]);
+    store_pairs<16>(r, to + d / 2 * lanes, pairs - d / 2);
+  }
+}
+
+template <std::size_t N>
+OCELLUS_BF16_INLINE void load_sums(__m512i (&r)[16], const float* from, std::size_t count, __m512 factor) {
+  if constexpr (N != 0) {
+    load_sums<N - 1>(r, from, count, factor);
+    const __m512 sums = N <= count ? _mm512_load_ps(from + (N - 1) * lanes) : _mm512_setzero_ps();
+    r[N - 1] = _mm512_castps_si512(_mm512_mul_ps(sums, factor));
+  }
+}
+template <std::size_t N>
+OCELLUS_BF16_INLINE void store_queries(const __m512i (&r)[16], const attention_task& task, std::size_t first,
+                                       std::size_t d) {
+  if constexpr (N != 0) {
+    store_queries<N - 1>(r, task, first, d);
+    const std::size_t query = first + N - 1;
+    if (query < task.count) {
+      _mm512_mask_storeu_ps(task.out(task.first + query) + d, first_lanes(task.args.head_size - d),
+                            _mm512_castsi512_ps(r[N - 1]));
+    }
   }
 }
 
 /// The sums of 16 queries, divided by their totals, as rows. from: [D][16]
 inline void store_queries(const attention_task& task, std::size_t first, const float* from,
                           const float* total) {
-  const std::size_t size = task.args.head_size;
-  for (std::size_t d = 0; d < size; d += lanes) {
-    const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1.0f), _mm512_load_ps(total));
+  const __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1.0f), _mm512_load_ps(total));
+  for (std::size_t d = 0; d < task.args.head_size; d += lanes) {
     __m512i r[16];
-    for (std::size_t i = 0; i < 16; ++i) {
-      r[i] = d + i < size
-                 ? _mm512_castps_si512(_mm512_mul_ps(_mm512_load_ps(from + (d + i) * lanes), inverse))
-                 : _mm512_setzero_si512();
-    }
+    load_sums<16>(r, from + d * lanes, task.args.head_size - d, inverse);
     transpose(r);
-    for (std::size_t i = 0; i < 16 && first + i < task.count; ++i) {
-      _mm512_mask_storeu_ps(task.out(task.first + first + i) + d, first_lanes(size - d),
-                            _mm512_castsi512_ps(r[i]));
-    }
+    store_queries<16>(r, task, first, d);
   }
 }
 
@@ -210,23 +248,30 @@ OCELLUS_BF16_INLINE void add_row_products(__m512 (&sums)[][C], const std::byte* 
     if constexpr (C == 2) sums[R - 1][1] = add_pair_products(sums[R - 1][1], w[1], spread);
   }
 }
+OCELLUS_BF16_INLINE __m512 rescaled(const float* sums, const float* by) {
+  return _mm512_mul_ps(_mm512_load_ps(sums), _mm512_load_ps(by));
+}
 template <std::size_t R, std::size_t C>
 OCELLUS_BF16_INLINE void begin_rows(__m512 (&sums)[][C], const float* out, std::size_t out_panel,
-                                    const __m512 (&rescale)[C], bool add) {
+                                    const float* rescale) {
   if constexpr (R != 0) {
-    begin_rows<R - 1>(sums, out, out_panel, rescale, add);
-    for (std::size_t c = 0; c < C; ++c) {
-      sums[R - 1][c] = add ? _mm512_mul_ps(_mm512_load_ps(out + c * out_panel + (R - 1) * lanes), rescale[c])
-                           : _mm512_setzero_ps();
+    begin_rows<R - 1>(sums, out, out_panel, rescale);
+    if (rescale == nullptr) {
+      sums[R - 1][0] = _mm512_setzero_ps();
+      if constexpr (C == 2) sums[R - 1][1] = _mm512_setzero_ps();
+      return;
     }
+    const float* at = out + (R - 1) * lanes;
+    sums[R - 1][0] = rescaled(at, rescale);
+    if constexpr (C == 2) sums[R - 1][1] = rescaled(at + out_panel, rescale + lanes);
   }
 }
 template <std::size_t R, std::size_t C>
 OCELLUS_BF16_INLINE void store_rows(const __m512 (&sums)[][C], float* out, std::size_t out_panel) {
   if constexpr (R != 0) {
     store_rows<R - 1>(sums, out, out_panel);
-    for (std::size_t c = 0; c < C; ++c)
-      _mm512_store_ps(out + c * out_panel + (R - 1) * lanes, sums[R - 1][c]);
+    _mm512_store_ps(out + (R - 1) * lanes, sums[R - 1][0]);
+    if constexpr (C == 2) _mm512_store_ps(out + out_panel + (R - 1) * lanes, sums[R - 1][1]);
   }
 }
 
@@ -244,15 +289,13 @@ struct panels {
 template <std::size_t R, std::size_t C, std::size_t Row>
 __attribute__((noinline)) void tile(const std::byte* x, std::size_t x_step, std::size_t steps,
                                     const panels& p, float* out) {
-  __m512 sums[R][C], rescale[C];
-  for (std::size_t c = 0; c < C; ++c) {
-    rescale[c] = p.rescale != nullptr ? _mm512_load_ps(p.rescale + c * lanes) : _mm512_setzero_ps();
-  }
-  begin_rows<R, C>(sums, out, p.out_panel, rescale, p.rescale != nullptr);
+  __m512 sums[R][C];
+  begin_rows<R, C>(sums, out, p.out_panel, p.rescale);
   const std::uint32_t* w = p.w;
   for (std::size_t i = 0; i < steps; ++i, x += x_step, w += lanes) {
     __m512i vectors[C];
-    for (std::size_t c = 0; c < C; ++c) vectors[c] = _mm512_load_si512(w + c * p.w_panel);
+    vectors[0] = _mm512_load_si512(w);
+    if constexpr (C == 2) vectors[1] = _mm512_load_si512(w + p.w_panel);
     add_row_products<R, Row, C>(sums, x, vectors);
   }
   store_rows<R, C>(sums, out, p.out_panel);
