@@ -8,6 +8,7 @@
 
 #include "ocellus/chat/chat.hpp"
 #include "ocellus/image/decode.hpp"
+#include "ocellus/kernels/x86_tiles.hpp"
 #include "ocellus/text/tokenizer.hpp"
 #include "ocellus/thread_pool.hpp"
 #include "support/counting_memory.hpp"
@@ -231,7 +232,10 @@ TEST_CASE("whole life: no system call goes past the faults") {
     REQUIRE(out->write("x"));
     if (commit) REQUIRE(out->commit());
   }
-  for (const call_name& kind : failing_calls())
+  static_cast<void>(ocellus::detail::x86_ask_for_tiles());  // sessions do so where the processor has tiles
+  for (const call_name& kind : failing_calls()) {
+    if (kind.call == system_call::arch_prctl && !OCELLUS_X86_TILES) continue;
     CHECK_MESSAGE(faults.calls(kind.call) > 0, std::string(kind.name));
+  }
 }
 #endif

@@ -18,6 +18,7 @@
 //   OCELLUS_NO_IMAGE_FILES   leave out PNG/JPEG decoding, and with it the need for stb_image.
 //   OCELLUS_OBSERVE_ERRORS   for tests: every error that is made is told to detail::observe_error, a function of the
 //                            program.
+//   OCELLUS_MODEL_TILES      for tests: a table of kernels more, whose AMX tiles are ordinary code.
 
 // The version is part of every symbol, so that two versions can live in one program.
 #define OCELLUS_ABI v0_1

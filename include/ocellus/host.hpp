@@ -87,7 +87,9 @@ struct host {
   task_hooks tasks;
   log_hooks log;
   stop_hooks stop;
-  bool allow_amx = true;  ///< May the library ask the system for permission to use AMX tiles?
+  /// May the library ask the system for permission to use AMX tiles? (Linux then wants alternate signal stacks, sigaltstack,
+  /// of at least getauxval(AT_MINSIGSTKSZ) bytes from the whole process.)
+  bool allow_amx = true;
 };
 
 }  // namespace ocellus::inline OCELLUS_ABI

@@ -3,11 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <bit>
+#include <iostream>
 
 #include "ocellus/kernels/fast_rows.hpp"
 #include "ocellus/kernels/packed.hpp"
 #include "ocellus/thread_pool.hpp"
 #include "support/kernel_fixtures.hpp"
+#include "support/skip.hpp"
 
 using namespace ocellus_tests;
 using ocellus::activation;
@@ -45,13 +47,21 @@ rows as_bf16(const rows& x) {
   return rows::of(x.count(), x.cols(), values);
 }
 
-/// What a table makes of the input of a product with weights of a format.
-enum class input { f32, int8, bf16 };
+/// As tiles get their weights: ties are rounded away from zero.
+float as_tile_bf16(float x) {
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x8000u) & 0xffff0000u);
+}
+
+/// What a table makes of the input of a product with weights of a format. tiles: bf16, and the weights too.
+enum class input { f32, int8, bf16, tiles };
 
 input input_of(const ocellus::kernels& table, weight_format format, std::uint32_t t) {
+  const std::string_view name = table.name;
+  const bool amx = name.ends_with("_AMX");
+  if (t >= 16 && (amx || name.ends_with("_MODEL_TILES"))) return input::tiles;
   const bool has_dots = table.scratch_bytes_per_value != 0;
   if (is_quantized(format)) return has_dots ? input::int8 : input::f32;
-  const bool has_bf16 = std::string_view(table.name).ends_with("_BF16");
+  const bool has_bf16 = amx || name.ends_with("_BF16");
   return has_bf16 && (format == weight_format::bf16 || t >= 16) ? input::bf16 : input::f32;
 }
 
@@ -62,7 +72,9 @@ struct test_case {
   std::size_t misalign = 0;
 };
 
-void check(weight_format format, const test_case& c) {
+enum class tables { all, with_tiles };
+
+void check(weight_format format, const test_case& c, tables which = tables::all) {
   CAPTURE(std::string(name_of(format)));
   CAPTURE(c.t);
   CAPTURE(c.n);
@@ -70,12 +82,16 @@ void check(weight_format format, const test_case& c) {
   std::vector<float> values = random_values(std::size_t{c.n} * c.k, 1, 1 / std::sqrt(float(c.k)));
   const packed_weight w(format, c.n, c.k, values, c.misalign);
   // Weights that are rounded to bf16 on the way.
-  std::vector<float> rounded(values.size());
+  std::vector<float> rounded(values.size()), for_tiles(values.size());
   for (std::uint32_t n = 0; n < c.n; ++n) {
-    for (std::uint32_t k = 0; k < c.k; ++k)
-      rounded[std::size_t{n} * c.k + k] = as_bf16(static_cast<float>(w.at(n, k)));
+    for (std::uint32_t k = 0; k < c.k; ++k) {
+      const auto weight = static_cast<float>(w.at(n, k));
+      rounded[std::size_t{n} * c.k + k] = as_bf16(weight);
+      for_tiles[std::size_t{n} * c.k + k] = as_tile_bf16(weight);
+    }
   }
   const packed_weight w_rounded(weight_format::f32, c.n, c.k, rounded);
+  const packed_weight w_tiles(weight_format::f32, c.n, c.k, for_tiles);
   const rows x = rows::random(c.t, c.k, 2, 64), x_int8 = as_int8(x), x_bf16 = as_bf16(x);
   const rows bias = rows::random(1, c.n, 3), residual = rows::random(c.t, c.n, 4);
   ocellus::linear_output output;
@@ -86,8 +102,9 @@ void check(weight_format format, const test_case& c) {
   for_each_target(
       [&](const ocellus::kernels& table) {
         const input kind = input_of(table, format, c.t);
-        const packed_weight& used = kind == input::bf16 ? w_rounded : w;
-        const rows& in = kind == input::int8 ? x_int8 : kind == input::bf16 ? x_bf16 : x;
+        if (which == tables::with_tiles && kind != input::tiles) return;
+        const packed_weight& used = kind == input::bf16 ? w_rounded : kind == input::tiles ? w_tiles : w;
+        const rows& in = kind == input::int8 ? x_int8 : kind == input::f32 ? x : x_bf16;
         rows expected(c.t, c.n);
         output.out = expected.matrix();
         output.weight = used.matrix();
@@ -97,7 +114,11 @@ void check(weight_format format, const test_case& c) {
         rows out(c.t, c.n, 128);
         output.out = out.matrix();
         output.weight = w.matrix();
-        kernel_run run(table, {}, std::uint64_t{c.t} * ocellus::round_up(c.k, 64u));
+        // Tiles take 2 bytes of scratch a value, whatever the table asks for: nothing behind them is to be touched.
+        const std::uint64_t input_values = std::uint64_t{c.t} * ocellus::round_up(c.k, 64u);
+        const bool all_scratch = kind != input::tiles;
+        kernel_run run(table, {},
+                       all_scratch ? input_values : input_values * 2 / table.scratch_bytes_per_value);
         table.linear(run.context, x.matrix(), &output, 1);
         CHECK(!run.context.failed());
         CHECK(out.tails_are_zero());
@@ -114,8 +135,8 @@ void check(weight_format format, const test_case& c) {
       precision::fast);
 }
 
-void check_formats(const test_case& c) {
-  for (weight_format format : ocellus::weight_formats) check(format, c);
+void check_formats(const test_case& c, tables which = tables::all) {
+  for (weight_format format : ocellus::weight_formats) check(format, c, which);
 }
 
 }  // namespace
@@ -131,6 +152,25 @@ TEST_CASE("kernels, fast: linear is exact but for its input, at every awkward si
     for (std::uint32_t t : {1u, 5u, 17u}) check_formats({t, 40, k, false, true});
   }
   for (std::uint32_t t : {1u, 4u, 13u, 20u}) check_formats({t, 80, 100, true, true, activation::none, 1});
+}
+
+TEST_CASE(
+    "kernels, fast, tiles: linear is exact but for what is rounded, where blocks of rows, panels and columns "
+    "end") {
+  constexpr tables which = tables::with_tiles;
+  for (std::uint32_t t : {16u, 17u, 31u, 32u, 33u, 47u, 48u, 49u, 63u, 64u, 65u}) {
+    check_formats({t, 50, 130, true, true}, which);
+  }
+  for (std::uint32_t n : {1u, 15u, 16u, 17u, 33u, 64u, 79u, 128u, 129u, 257u, 530u}) {
+    check_formats({18, n, 320, true, true}, which);
+  }
+  for (std::uint32_t k : {1u, 64u, 128u, 192u, 256u, 257u, 320u, 512u, 770u}) {
+    check_formats({34, 30, k, true, true}, which);
+  }
+  for (std::uint32_t t : {512u, 513u, 545u}) {  // around the rows of a task
+    check_formats({t, 20, 100, false, true, activation::gelu_tanh, 2}, which);
+  }
+  check(weight_format::q4, {530, 1100, 64, true, false}, which);  // several tasks along both
 }
 
 TEST_CASE("kernels, fast: linear takes the model's real widths, more rows than a task, and activations") {
@@ -165,7 +205,8 @@ TEST_CASE("kernels, fast: a row has the same bits in a call of any number of row
             return out;
           };
           const rows all = compute(0, most);
-          const bool few_differ = input_of(table, format, most) == input::f32 || !is_quantized(format);
+          const input kind = input_of(table, format, most);
+          const bool few_differ = kind == input::f32 || kind == input::tiles || !is_quantized(format);
           for (std::uint32_t count : {1u, 2u, 4u, 5u, 15u, 16u, 17u, 31u}) {
             if (few_differ && count < 16) continue;
             const rows part = compute(3, count);
@@ -176,6 +217,30 @@ TEST_CASE("kernels, fast: a row has the same bits in a call of any number of row
         precision::fast);
   }
 }
+
+#if defined(OCELLUS_MODEL_TILES)
+TEST_CASE("kernels, fast, tiles: this processor's and the model's are compared, if it has any") {
+  const ocellus::kernels* modelled = ocellus::detail::model_tiles_kernels();
+  const ocellus::kernels* real = ocellus::cpu_kernels(precision::fast).back();
+  if (modelled == nullptr || !std::string_view(real->name).ends_with("_AMX")) OCELLUS_SKIP("no tiles here");
+  const std::uint32_t t = 50, n = 70, k = 600;
+  for (const weight_format format : ocellus::weight_formats) {
+    const packed_weight w(format, n, k, random_values(std::size_t{n} * k, 30));
+    const rows x = rows::random(t, k, 31);
+    rows out[2] = {rows(t, n), rows(t, n)};
+    for (int i = 0; i < 2; ++i) {
+      const ocellus::kernels& table = i == 0 ? *real : *modelled;
+      ocellus::linear_output output;
+      output.weight = w.matrix();
+      output.out = out[i].matrix();
+      kernel_run run(table, {}, std::uint64_t{t} * ocellus::round_up(k, 64u));
+      table.linear(run.context, x.matrix(), &output, 1);
+    }
+    std::cout << "tiles and their model, " << name_of(format) << ": "
+              << (out[0].same_bits(out[1]) ? "the same bits" : "other bits") << std::endl;
+  }
+}
+#endif
 
 TEST_CASE(
     "kernels, fast: linear carries NaN and infinity to the outputs that they belong to, and to no other") {

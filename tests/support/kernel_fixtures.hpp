@@ -143,7 +143,7 @@ class kernel_run {
   rows scratch_, shared_scratch_;
 };
 
-/// Runs body(table) for every table of this processor but the reference.
+/// Runs body(table) for every table of this processor but the reference, and for the one with modelled tiles.
 template <class Body>
 void for_each_target(const Body& body, ocellus::precision mode = ocellus::precision::exact) {
   for (const ocellus::kernels* table : ocellus::cpu_kernels(mode)) {
@@ -151,6 +151,13 @@ void for_each_target(const Body& body, ocellus::precision mode = ocellus::precis
     CAPTURE(std::string(table->name));
     body(*table);
   }
+#if defined(OCELLUS_MODEL_TILES)
+  const ocellus::kernels* modelled = ocellus::detail::model_tiles_kernels();
+  if (mode == ocellus::precision::fast && modelled != nullptr) {
+    CAPTURE(std::string(modelled->name));
+    body(*modelled);
+  }
+#endif
 }
 
 /// Largest |a - b| / tolerance(row, column) over all values; NaN counts as infinity.

@@ -179,6 +179,18 @@ int __wrap_sched_getaffinity(pid_t process, std::size_t bytes, cpu_set_t* to) {
   return error != 0 ? failed(error) : __real_sched_getaffinity(process, bytes, to);
 }
 
+// syscall() is how the library reaches arch_prctl, and nothing else.
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...) {
+  va_list rest;
+  va_start(rest, number);
+  const long first = va_arg(rest, long), second = va_arg(rest, long);
+  va_end(rest);
+  const system_fault* fault = fault_of(system_call::arch_prctl);
+  if (fault != nullptr && fault->error != 0) return failed(fault->error);
+  return fault != nullptr && fault->change != 0 ? 0 : __real_syscall(number, first, second);
+}
+
 // What the calls are called where files are asked to be large (_FILE_OFFSET_BITS=64, as Meson does). They are the same
 // where addresses have 64 bits.
 static_assert(sizeof(off_t) == 8);

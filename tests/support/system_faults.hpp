@@ -42,6 +42,7 @@ enum class system_call : std::uint8_t {
   pthread_attr_setstacksize,
   pthread_create,
   sched_getaffinity,
+  arch_prctl,
   count
 };
 inline constexpr auto system_calls = static_cast<std::size_t>(system_call::count);
@@ -55,7 +56,7 @@ struct system_fault {
   std::size_t times = 1;
   int error = 0;  ///< the call fails with this errno (close, munmap and unlink do their work all the same)
   /// Without an error the call succeeds, and: read and write do half of it; fstat adds this to the size; fstatfs tells of
-  /// a file system of this type.
+  /// a file system of this type; arch_prctl grants what was asked for (1) or asks the system (0).
   std::int64_t change = 0;
 };
 
@@ -119,6 +120,7 @@ inline const std::vector<call_name>& failing_calls() {
       {system_call::pthread_attr_setstacksize, "pthread_attr_setstacksize", {EINVAL}},
       {system_call::pthread_create, "pthread_create", {EAGAIN, EPERM}},
       {system_call::sched_getaffinity, "sched_getaffinity", {EINVAL}},
+      {system_call::arch_prctl, "arch_prctl", {EINVAL, EOPNOTSUPP, ENOSPC, EPERM, ENOSYS}},
   };
   return all;
 }

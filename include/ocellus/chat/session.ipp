@@ -228,12 +228,13 @@ session::~session() = default;
 namespace detail {
 
 [[nodiscard]] inline result<const kernels*> session_kernels(const model_config& c,
-                                                            const session_options& options) noexcept {
+                                                            const session_options& options,
+                                                            const host& hooks) noexcept {
   if (options.context > c.phi.max_positions) {
     return error(error_code::invalid_argument, "a context of ", options.context, " positions, the model has ",
                  c.phi.max_positions);
   }
-  const kernels* table = find_cpu_kernels(options.target, options.mode);
+  const kernels* table = find_cpu_kernels(options.target, options.mode, hooks.allow_amx);
   if (table == nullptr) {
     return error(error_code::target_unknown, "no kernels ", quoted{options.target}, " for this processor");
   }
@@ -244,7 +245,7 @@ namespace detail {
 
 result<session> session::open(const model& source, const session_options& options,
                               const host& hooks) noexcept {
-  OCELLUS_ASSIGN(const kernels* table, detail::session_kernels(source.config(), options));
+  OCELLUS_ASSIGN(const kernels* table, detail::session_kernels(source.config(), options, hooks));
   if (!hooks.tasks.has_workers()) return error(error_code::invalid_argument, "a host without workers");
   auto state = shared<detail::session_state>::make(hooks.memory, source, options, hooks);
   if (!state) return no_memory("a session");
@@ -257,7 +258,7 @@ result<session> session::open(const model& source, const session_options& option
 result<std::uint64_t> session::estimate(const model_config& config, const session_options& options,
                                         const host& hooks) noexcept {
   OCELLUS_TRY(validate(config));
-  OCELLUS_ASSIGN(const kernels* table, detail::session_kernels(config, options));
+  OCELLUS_ASSIGN(const kernels* table, detail::session_kernels(config, options, hooks));
   const detail::session_plan plan(config, options, nullptr, nullptr);
   checked pictures = 0;
   if (config.has_vision && options.vision) {

@@ -5,13 +5,21 @@
 #undef OCELLUS_KERNELS_COMPAT_INL_H
 #undef OCELLUS_KERNELS_LINEAR_FAST_INL_H
 #undef OCELLUS_KERNELS_LINEAR_INL_H
+#undef OCELLUS_KERNELS_LINEAR_TILES_INL_H
 #undef OCELLUS_KERNELS_LINES_INL_H
 #undef OCELLUS_KERNELS_MATH_INL_H
+#undef OCELLUS_KERNELS_MODEL_TILES_INL_H
 #undef OCELLUS_KERNELS_NORM_INL_H
 
 #include "ocellus/kernels/attention-inl.h"
 #include "ocellus/kernels/linear_fast-inl.h"
 #include "ocellus/kernels/norm-inl.h"
+#if OCELLUS_X86_64 && HWY_TARGET <= HWY_AVX3
+#include "ocellus/kernels/linear_tiles-inl.h"
+#if defined(OCELLUS_MODEL_TILES)
+#include "ocellus/kernels/model_tiles-inl.h"
+#endif
+#endif
 
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
@@ -67,6 +75,13 @@ inline constexpr kernels bf16_table = [] {
   t.attention = attention_bf16;
   return t;
 }();
+#if OCELLUS_X86_TILES
+inline constexpr kernels amx_table = table_with_tiles<x86_tiles, bf16_table>(OCELLUS_TABLE_NAME("_AMX"));
+#endif
+#if defined(OCELLUS_MODEL_TILES)
+inline constexpr kernels model_tiles_table =
+    table_with_tiles<model_tiles, fast_table>(OCELLUS_TABLE_NAME("_MODEL_TILES"));
+#endif
 #elif OCELLUS_X86_64 && HWY_TARGET <= HWY_AVX2
 inline constexpr kernels fast_table = fast_table_with<avx2_dots>(OCELLUS_TABLE_NAME(""));
 inline constexpr kernels vnni_table = fast_table_with<avx2_vnni_dots>(OCELLUS_TABLE_NAME("_VNNI"));

@@ -11,6 +11,7 @@
 #include "ocellus/kernels/reference.ipp"
 #include "ocellus/kernels/x86_bf16_attention.ipp"
 #include "ocellus/kernels/x86_dots.ipp"
+#include "ocellus/kernels/x86_tiles.hpp"
 
 #if defined(HIGHWAY_HWY_FOREACH_TARGET_H_) && !defined(OCELLUS_STATIC_DISPATCH)
 #error "hwy/foreach_target.h works once a file: include <ocellus/implementation.hpp> in a .cpp of its own"
@@ -94,6 +95,9 @@ inline constexpr cpu_table cpu_tables[] = {
     {&HWY_NAMESPACE::fast_table},
     OCELLUS_STATIC_DOT_TABLES
 #endif
+#if OCELLUS_X86_TILES && OCELLUS_WANTS_TARGET && HWY_STATIC_TARGET <= HWY_AVX3
+    {&HWY_NAMESPACE::amx_table, 0, x86_avx512_vnni | x86_avx512_bf16 | x86_amx_bf16},
+#endif
 #if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_SSE4)
     {&N_SSE4::table, HWY_SSE4},
     {&N_SSE4::fast_table, HWY_SSE4},
@@ -108,6 +112,9 @@ inline constexpr cpu_table cpu_tables[] = {
     {&N_AVX3::fast_table, HWY_AVX3},
     {&N_AVX3::vnni_table, HWY_AVX3, x86_avx512_vnni},
     {&N_AVX3::bf16_table, HWY_AVX3, x86_avx512_vnni | x86_avx512_bf16},
+#if OCELLUS_X86_TILES
+    {&N_AVX3::amx_table, HWY_AVX3, x86_avx512_vnni | x86_avx512_bf16 | x86_amx_bf16},
+#endif
 #endif
 };
 static_assert(std::size(cpu_tables) <= 2 * kernel_tables::capacity);
@@ -115,13 +122,16 @@ static_assert(std::size(cpu_tables) <= 2 * kernel_tables::capacity);
 
 }  // namespace detail
 
-kernel_tables cpu_kernels(precision mode) noexcept {
+kernel_tables cpu_kernels(precision mode, bool allow_amx) noexcept {
 #if defined(OCELLUS_STATIC_DISPATCH)
   constexpr std::int64_t supported = 0;
 #else
   const std::int64_t supported = hwy::SupportedTargets();
 #endif
-  const std::uint32_t features = detail::x86_features() | detail::arm_features();
+  const bool allow_tiles = allow_amx && mode == precision::fast;
+  const std::uint32_t features =
+      detail::x86_usable_features(detail::x86_features(), allow_tiles, detail::x86_ask_for_tiles) |
+      detail::arm_features();
   kernel_tables tables;
   for (const detail::cpu_table& t : detail::cpu_tables) {
     const bool runs = (t.target & ~supported) == 0 && (t.features & ~features) == 0;
@@ -130,14 +140,30 @@ kernel_tables cpu_kernels(precision mode) noexcept {
   return tables;
 }
 
-const kernels* find_cpu_kernels(std::string_view name, precision mode) noexcept {
-  const kernel_tables tables = cpu_kernels(mode);
+const kernels* find_cpu_kernels(std::string_view name, precision mode, bool allow_amx) noexcept {
+  const kernel_tables tables = cpu_kernels(mode, allow_amx);
   if (name.empty()) return tables.back();
   for (const kernels* table : tables) {
     if (name == table->name) return table;
   }
   return nullptr;
 }
+
+#if defined(OCELLUS_MODEL_TILES)
+namespace detail {
+
+const kernels* model_tiles_kernels() noexcept {
+#if OCELLUS_CHOSEN_AT_RUN_TIME(HWY_AVX3)
+  return (hwy::SupportedTargets() & HWY_AVX3) != 0 ? &N_AVX3::model_tiles_table : nullptr;
+#elif OCELLUS_X86_64 && OCELLUS_WANTS_TARGET && HWY_STATIC_TARGET <= HWY_AVX3
+  return &HWY_NAMESPACE::model_tiles_table;
+#else
+  return nullptr;
+#endif
+}
+
+}  // namespace detail
+#endif
 
 }  // namespace ocellus::inline OCELLUS_ABI
 

@@ -233,12 +233,20 @@ class kernel_tables {
 /// the type of its cache alone.
 [[nodiscard]] const kernels& reference_kernels(precision mode = precision::exact) noexcept;
 
-/// The tables that this processor can run, slowest first; the reference is the first.
-[[nodiscard]] kernel_tables cpu_kernels(precision mode = precision::exact) noexcept;
+/// The tables that this processor can run, slowest first; the reference is the first. Those of fast precision may have
+/// one with AMX tiles, for which the system is asked for permission, unless allow_amx is false.
+[[nodiscard]] kernel_tables cpu_kernels(precision mode = precision::exact, bool allow_amx = true) noexcept;
 
-/// The table of that name among cpu_kernels(mode); the last, fastest one for an empty name; null if there is none.
-[[nodiscard]] const kernels* find_cpu_kernels(std::string_view name,
-                                              precision mode = precision::exact) noexcept;
+/// The table of that name among cpu_kernels(mode, allow_amx); the last, fastest one for an empty name; null if there is none.
+[[nodiscard]] const kernels* find_cpu_kernels(std::string_view name, precision mode = precision::exact,
+                                              bool allow_amx = true) noexcept;
+
+#if defined(OCELLUS_MODEL_TILES)
+namespace detail {
+/// For tests: the table with AMX tiles that are ordinary code, see model_tiles-inl.h. Null without AVX-512.
+[[nodiscard]] const kernels* model_tiles_kernels() noexcept;
+}  // namespace detail
+#endif
 
 }  // namespace ocellus::inline OCELLUS_ABI
 
