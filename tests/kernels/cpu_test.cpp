@@ -146,9 +146,9 @@ std::vector<float> everything(const ocellus::kernels& table, const ocellus::host
     for (std::uint32_t r = 0; r < out.count(); ++r)
       all.insert(all.end(), out.row(r), out.row(r) + out.cols());
   };
-  kernel_run run(table, hooks);
-  const std::uint32_t k = 320, n = 200;
-  for (std::uint32_t t : {1u, 3u, 40u, 210u}) {
+  const std::uint32_t k = 320, n = 200, most_rows = 210;
+  kernel_run run(table, hooks, std::uint64_t{most_rows} * k);
+  for (std::uint32_t t : {1u, 3u, 40u, most_rows}) {
     const rows x = rows::random(t, k, t), bias = rows::random(1, k, 1), weight = rows::random(1, k, 2);
     for (auto format : ocellus::weight_formats) {
       const packed_weight a(format, n, k, random_values(n * k, 3)),
