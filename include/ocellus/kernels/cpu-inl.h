@@ -33,6 +33,7 @@ inline constexpr kernels table = {
     cpu_wrap,
     cpu_upload,
     cpu_download,
+    cpu_copy,
     linear,
     layer_norm,
     rms_norm,
