@@ -146,7 +146,7 @@ TEST_CASE(
     for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
       for (const std::uint32_t batch : {1u, 2u, 3u, 8u}) {
         if (batch != 3 && table != ocellus::cpu_kernels().back()) continue;
-        INFO(table->name << ", memory for " << batch);
+        INFO(std::string(table->name) << ", memory for " << batch);
         session_options options;
         options.target = table->name;
         std::vector<session> each = open_batch(model.get(), 6, options);
@@ -158,7 +158,7 @@ TEST_CASE(
         REQUIRE(got.logits.size() == expected.logits.size());
         for (std::size_t i = 0; i < got.logits.size(); ++i)
           CHECK(difference(got.logits[i], expected.logits[i]) < 2e-5);
-        CHECK(got.same_as(expected) == (batch == 1));  // one at a time is the same computation
+        if (batch == 1) CHECK(got.same_as(expected));  // one at a time is the same computation
       }
     }
   }
@@ -168,7 +168,7 @@ TEST_CASE("session: together, the same bits with any workers and any budget, on 
   const tiny_model model;
   const image_embedding picture = some_picture(model.get());
   for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
-    INFO(table->name);
+    INFO(std::string(table->name));
     session_options options;
     options.target = table->name;
     options.batch = 5;
@@ -516,7 +516,7 @@ TEST_CASE("session: a prefix lives longer than what made it, and is shared on wi
       REQUIRE(origin.step());
       prefix = share(origin, 30);
     }
-    CHECK(memory.live() == 2);
+    CHECK(memory.live() == 3);  // what handles share, keys and values, logits
     CHECK(prefix.bytes() > 0);
     CHECK(memory.current() < prefix.bytes() + 1024);
     session second = open_session(model.get(), {.context = 60, .prefix = prefix}, hooks);
@@ -729,7 +729,7 @@ TEST_CASE("session: several pictures in one pass are each as if alone, in turns 
     return std::vector<float>(e.values.span().begin(), e.values.span().end());
   };
   for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
-    INFO(table->name);
+    INFO(std::string(table->name));
     session alone = open_session(model.get(), {.target = table->name});
     std::vector<std::vector<float>> expected;
     for (const ocellus::image_view& view : views) {
