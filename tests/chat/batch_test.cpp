@@ -335,6 +335,23 @@ TEST_CASE("session: prompts that do not fit into the work memory together go in 
   for (std::size_t i = 0; i < 5; ++i) CHECK(difference(logits_of(all[i]), logits_of(each[i])) < 2e-5);
 }
 
+TEST_CASE("session: a short session at the head of a batch does not limit the positions of a long one") {
+  const tiny_model model;
+  session first = open_session(model.get(), {.context = 4, .batch = 2}),
+          second = beside(first, {.context = 150});
+  session alone = open_session(model.get());
+  for (session* s : {&second, &alone}) {
+    REQUIRE(s->append(some_tokens(140)));
+    REQUIRE(s->step());
+    REQUIRE(s->append(some_tokens(2, 5)));
+  }
+  REQUIRE(alone.step());
+  REQUIRE(first.append(some_tokens(1)));
+  session* both[] = {&first, &second};
+  REQUIRE(session::step(both));
+  CHECK(difference(logits_of(second), logits_of(alone)) < 2e-5);
+}
+
 TEST_CASE("session: of a batch, those with nothing to compute stay as they are") {
   const tiny_model model;
   std::vector<session> all = open_batch(model.get(), 3, {.batch = 3});
@@ -780,6 +797,18 @@ TEST_CASE("session: pictures that are exchanged in the middle of a pass are seen
     CHECK(std::memcmp(begun[i].values.data(), expected[i].values.data(),
                       expected[i].values.span().size_bytes()) == 0);
   }
+}
+
+TEST_CASE("session: a pass of two pictures is not taken up by one of them") {
+  const tiny_model model;
+  const tiny_picture a(1), b(2);
+  session s = open_session(model.get(), {.pictures = 2}), plain = open_session(model.get());
+  const ocellus::image_view both[] = {a.view, b.view};
+  image_embedding begun[2], one, expected;
+  for (int i = 0; i < 9; ++i) CHECK(*s.encode(both, begun, no_time) == step_state::more);
+  REQUIRE(s.encode(a.view, one));
+  REQUIRE(plain.encode(a.view, expected));
+  CHECK(std::memcmp(one.values.data(), expected.values.data(), expected.values.span().size_bytes()) == 0);
 }
 
 TEST_CASE("session: pictures that cannot be encoded together say which and why") {
