@@ -20,6 +20,8 @@ struct command {
 int run_kernels(arguments& given);
 [[nodiscard]] usage declare_model();
 int run_model(arguments& given);
+[[nodiscard]] usage declare_batch();
+int run_batch(arguments& given);
 [[nodiscard]] usage declare_quantize();
 int run_quantize(arguments& given);
 [[nodiscard]] usage declare_tokenizer();

@@ -9,6 +9,7 @@ using namespace ocellus_bench;
 
 constexpr command commands[] = {{declare_kernels, run_kernels},
                                 {declare_model, run_model},
+                                {declare_batch, run_batch},
                                 {declare_quantize, run_quantize},
                                 {declare_tokenizer, run_tokenizer}};
 constexpr std::string_view program = "ocellus-bench";

@@ -20,23 +20,13 @@
 #include "commands.hpp"
 #include "measure.hpp"
 #include "model_report.hpp"
+#include "must.hpp"
 #include "ocellus/ocellus.hpp"
 #include "peaks.hpp"
 #include "reading.hpp"
 
 namespace ocellus_bench {
 namespace {
-
-[[noreturn]] void give_up(const ocellus::error& why) {
-  std::fprintf(stderr, "ocellus-bench: %.*s\n", static_cast<int>(why.message().size()), why.message().data());
-  std::exit(exit_error);
-}
-
-template <class T>
-T must(ocellus::result<T>&& done) {
-  if (!done) give_up(done.error());
-  if constexpr (!std::is_void_v<T>) return std::move(*done);
-}
 
 /// A figure of /proc/self/status in bytes: VmHWM is the most memory that the process ever had, pages of mapped files
 /// included, RssAnon what it has now without these. 0 where the system does not say.

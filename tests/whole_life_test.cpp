@@ -144,6 +144,26 @@ result<std::string> live(const belongings& b, const open_function& open, std::ui
   OCELLUS_TRY(call([&] { return c.ask("why?"); }, turn));
   computed += c.last().text;
   keep(c.inner());
+  // Two that go on from there together, about two more pictures that were encoded in one pass.
+  image_embedding both[2];
+  OCELLUS_ASSIGN(session eyes, call([&] { return session::open(m, {.context = 1, .pictures = 2}, hooks); }));
+  const image_view views[] = {first.view(), second.view()};
+  OCELLUS_TRY(call([&] { return eyes.encode(views, both); },
+                   [&] { return both[0].values.size() + both[1].values.size(); }));
+  OCELLUS_TRY(call([&] { return c.show(both[0]); }, turn));
+  OCELLUS_TRY(call([&] { return c.show(both[1]); }, turn));
+  const auto shown = [&] { return std::pair(c.turns(), c.pictures()); };
+  OCELLUS_ASSIGN(chat left, call([&] { return c.fork(); }, shown));
+  OCELLUS_ASSIGN(chat right, call([&] { return c.fork(30); }, shown));
+  OCELLUS_TRY(call([&] { return left.begin("and this?"); }, turn));
+  OCELLUS_TRY(call([&] { return right.begin("so?"); }, turn));
+  chat* pair[] = {&left, &right};
+  OCELLUS_TRY(call([&] { return chat::step(pair); }, turn));
+  for (const chat* one : pair) {
+    computed += one->last().text;
+    keep(one->inner());
+  }
+  OCELLUS_TRY(call([&] { return c.clear(); }));
   OCELLUS_ASSIGN(const answer_score score, call([&] { return c.score("and?", "no"); }, turn));
   computed.append(reinterpret_cast<const char*>(&score.log_probability), sizeof score.log_probability);
   return computed;

@@ -75,7 +75,10 @@
 
 #include "ocellus/chat/chat.ipp"
 #include "ocellus/chat/chat_state.ipp"
+#include "ocellus/chat/kv_prefix.ipp"
 #include "ocellus/chat/sampler.ipp"
 #include "ocellus/chat/session.ipp"
+#include "ocellus/chat/session_engine.ipp"
+#include "ocellus/chat/session_state.ipp"
 
 #endif  // OCELLUS_IMPLEMENTATION_HPP

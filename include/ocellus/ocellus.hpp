@@ -4,6 +4,7 @@
 #define OCELLUS_OCELLUS_HPP
 
 #include "ocellus/chat/chat.hpp"
+#include "ocellus/chat/kv_prefix.hpp"
 #include "ocellus/chat/sampler.hpp"
 #include "ocellus/chat/session.hpp"
 #include "ocellus/config.hpp"

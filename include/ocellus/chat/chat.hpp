@@ -121,6 +121,25 @@ class chat {
   /// The answer so far, or the last one.
   [[nodiscard]] reply last() const noexcept;
 
+  // Several at once.
+
+  /// Computes beforehand what the next question begins with whatever it is: all up to the last picture shown. The question's
+  /// first token then comes so much sooner. Errors: turn_state (a question is not answered), context_full, out_of_memory,
+  /// cancelled (call again to go on).
+  [[nodiscard]] result<step_state> prepare(time_budget budget = {}) noexcept;
+  /// Another chat in the state of this one, its pictures included, that goes its own way from here: for asking many
+  /// questions about one picture, or for trying several answers. It stands beside this one (see session::open), shares
+  /// with it what is computed (prepare() comes first), and has memory for so many positions more; 0: as many as this chat.
+  /// It chooses as this one does, from the seed on. clear() leaves it no more than those positions.
+  /// Errors: those of prepare, session::open and sampler::make.
+  [[nodiscard]] result<chat> fork(std::uint32_t positions = 0) noexcept;
+  /// Goes on with the answers of several chats of one model in one computation, each a token at a time, until those that
+  /// have begun one are finished or the time is up; how many go at once says session_options::batch of the first. Errors:
+  /// those of step() and of session::step for several; one that concerns a single chat names it, the others can go
+  /// on with another call.
+  [[nodiscard]] static result<step_state> step(std::span<chat* const> together,
+                                               time_budget budget = {}) noexcept;
+
   /// Forgets the question that is not finished; its pictures wait for the next one again. Without one, does nothing.
   [[nodiscard]] result<void> drop() noexcept;
   /// Forgets all turns and pictures.

@@ -35,9 +35,13 @@ struct chat_state {
   [[nodiscard]] const tokenizer& words() const noexcept { return *talk.source().tokenizer(); }
   [[nodiscard]] result<void> reserve() noexcept;
   [[nodiscard]] result<void> lay_out(std::string_view question) noexcept;
-  [[nodiscard]] result<void> take_ids() noexcept;
+  [[nodiscard]] result<void> take_ids(std::size_t end) noexcept;
+  [[nodiscard]] result<step_state> prepare(time_budget budget) noexcept;
   [[nodiscard]] result<void> begin(std::string_view question, std::uint32_t room) noexcept;
   [[nodiscard]] result<step_state> step(time_budget budget, bool one_token) noexcept;
+  [[nodiscard]] result<void> take_pending() noexcept;
+  void add_time(std::int64_t nanoseconds) noexcept;
+  [[nodiscard]] bool answering() const noexcept { return open && !failed; }
   [[nodiscard]] result<void> next_token() noexcept;
   [[nodiscard]] result<bool> add_text(std::uint32_t id) noexcept;
   [[nodiscard]] result<void> take_piece() noexcept;
@@ -62,6 +66,9 @@ struct chat_state {
   array<std::uint32_t>
       carry;                // of the last answer, not in the session yet: the next question begins with them
   std::uint32_t turns = 0;  // finished
+  std::size_t ready = 0;  // ids of the next question (or this one) that the session took before it was asked
+  std::uint32_t ready_at = 0;  // position behind them
+  kv_prefix part;              // the last that was shared with a fork
 
   // The turn.
   bool open = false;
@@ -121,16 +128,40 @@ result<void> chat_state::lay_out(std::string_view question) noexcept {
   return {};
 }
 
-/// Hands ids and pictures to the session.
-result<void> chat_state::take_ids() noexcept {
-  std::size_t picture = 0, from = 0;
-  for (std::size_t i = 0; i <= ids.size(); ++i) {
-    if (i < ids.size() && ids[i] != picture_mark) continue;
-    OCELLUS_TRY(talk.append(ids.span().subspan(from, i - from)));
-    if (i < ids.size()) OCELLUS_TRY(talk.append(pictures[picture++]));
-    from = i + 1;
+/// Hands ids and pictures to the session, from those that it has to `end`; all or none.
+result<void> chat_state::take_ids(std::size_t end) noexcept {
+  const std::uint32_t before = talk.length();
+  std::size_t picture = 0, from = ready;
+  for (std::size_t i = 0; i < ready; ++i) picture += ids[i] == picture_mark;
+  const auto take = [&]() -> result<void> {
+    for (std::size_t i = ready; i <= end; ++i) {
+      if (i < end && ids[i] != picture_mark) continue;
+      OCELLUS_TRY(talk.append(ids.span().subspan(from, i - from)));
+      if (i < end) OCELLUS_TRY(talk.append(pictures[picture++]));
+      from = i + 1;
+    }
+    return {};
+  };
+  const auto took = take();
+  if (!took) OCELLUS_TRY(talk.rewind(before));
+  return took;
+}
+
+/// What the next question begins with, whatever it is: everything up to the last picture. (Text behind it is tokenized
+/// together with the question's.)
+result<step_state> chat_state::prepare(time_budget budget) noexcept {
+  if (open)
+    return error(error_code::turn_state, "the last question is not answered yet; answer() or drop() it");
+  OCELLUS_TRY(lay_out({}));
+  std::size_t common = ids.size();
+  while (common > 0 && ids[common - 1] != picture_mark) --common;
+  if (common > ready) {
+    if (ready == 0) turn_begin = talk.length();
+    OCELLUS_TRY(take_ids(common));
+    ready = common;
+    ready_at = talk.length();
   }
-  return {};
+  return talk.step(budget);
 }
 
 /// room: positions that are to be free behind the question.
@@ -140,18 +171,16 @@ result<void> chat_state::begin(std::string_view question, std::uint32_t room) no
   OCELLUS_TRY(lay_out(question));
   const std::uint64_t queries = talk.source().config().qformer.queries;
   const std::uint64_t needed = ids.size() - pictures.size() + pictures.size() * queries;
-  const std::uint64_t left = talk.context() - talk.length();
+  const std::uint32_t begin = ready != 0 ? turn_begin : talk.length();
+  const std::uint64_t left = talk.context() - begin;
   if (needed == 0) return error(error_code::invalid_argument, "nothing to ask: the question has no tokens");
   if (needed + room > left) {
     return error(error_code::context_full, "the question takes ", needed,
                  " positions and its answer at least ", room, ", but ", left, " of the context's ",
                  talk.context(), " are left");
   }
-  turn_begin = talk.length();
-  if (const auto took = take_ids(); !took) {
-    OCELLUS_TRY(talk.rewind(turn_begin));
-    return took.error();
-  }
+  OCELLUS_TRY(take_ids(ids.size()));
+  turn_begin = begin;
   answer_begin = talk.length();
   open = true;
   question_done = failed = pending = false;
@@ -171,21 +200,13 @@ result<step_state> chat_state::step(time_budget budget, bool one_token) noexcept
   const std::int64_t start = steady_nanoseconds();
   std::int64_t lap = start;
   while (open) {
-    if (pending) {
-      if (talk.length() == talk.context()) {
-        const auto finished = finish_turn(finish::context_full);
-        failed = !finished;
-        if (failed) return finished.error();
-        break;
-      }
-      OCELLUS_TRY(talk.append(std::span<const std::uint32_t>(&chosen.back(), 1)));
-      pending = false;
-    }
+    OCELLUS_TRY(take_pending());
+    if (!open) break;
     const auto state = talk.step(budget.minus(lap - start));
     const bool computed = state && *state == step_state::done;
     const auto chose = computed ? next_token() : result<void>();
     const std::int64_t now = steady_nanoseconds();
-    (question_done ? result_.answer_nanoseconds : result_.prompt_nanoseconds) += now - lap;
+    add_time(now - lap);
     lap = now;
     if (!state) return state.error();
     if (!computed) return step_state::more;
@@ -197,6 +218,23 @@ result<step_state> chat_state::step(time_budget budget, bool one_token) noexcept
     if (open && (one_token || budget.used_up_by(now - start))) return step_state::more;
   }
   return step_state::done;
+}
+
+/// The token that was chosen last becomes part of the context, if there is room.
+result<void> chat_state::take_pending() noexcept {
+  if (!pending) return {};
+  if (talk.length() == talk.context()) {
+    const auto finished = finish_turn(finish::context_full);
+    failed = !finished;
+    return finished;
+  }
+  OCELLUS_TRY(talk.append(std::span<const std::uint32_t>(&chosen.back(), 1)));
+  pending = false;
+  return {};
+}
+
+void chat_state::add_time(std::int64_t nanoseconds) noexcept {
+  (question_done ? result_.answer_nanoseconds : result_.prompt_nanoseconds) += nanoseconds;
 }
 
 /// From the logits to the next token, and from there to the end of the turn if it is one.
@@ -255,6 +293,7 @@ result<void> chat_state::finish_turn(finish why) noexcept {
   }
   result_.end = why;
   pictures.clear();
+  ready = 0;
   pending = open = false;
   ++turns;
   return {};
@@ -281,7 +320,7 @@ result<void> chat_state::cut_answer() noexcept {
 
 result<void> chat_state::drop() noexcept {
   if (!open) return {};
-  OCELLUS_TRY(talk.rewind(turn_begin));
+  OCELLUS_TRY(talk.rewind(ready != 0 ? ready_at : turn_begin));
   open = pending = false;
   result_ = {};
   chosen.clear();

@@ -30,7 +30,7 @@ struct int8_vec {
   using i32 = int32x4_t;
   using f32 = float32x4_t;
   static constexpr std::size_t lanes = 4;
-  static constexpr std::size_t tile_rows = 6, stream_rows = 4;
+  static constexpr std::size_t tile_rows = 6, stream_rows = 4, few_rows = 4;
   static constexpr int q8_offset = 0, q4_offset = 0;
   static constexpr bool unrolls = true;
 
@@ -97,7 +97,7 @@ struct int8_vec {
 struct neon_dots {
   static constexpr bool has_bf16 = false;
   static constexpr std::size_t scratch_bytes = sizeof(dots_neon::int8_scratch);
-  static constexpr std::size_t few_rows = dots_neon::int8_vec::stream_rows;
+  static constexpr std::size_t few_rows = dots_neon::int8_vec::few_rows;
 
   /// Row `row` of x as int8. from: [k], its tail 0
   static void quantize_row(const float* from, const int8_rows& x, std::size_t row) noexcept {

@@ -42,6 +42,7 @@ inline constexpr kernels table = {
     cpu_wrap,
     cpu_upload,
     cpu_download,
+    cpu_copy,
     linear,
     layer_norm,
     rms_norm,

@@ -13,6 +13,7 @@ void cpu_release(context& ctx, buffer& memory) noexcept;
 buffer cpu_wrap(context& ctx, const void* memory, std::uint64_t bytes) noexcept;
 void cpu_upload(context& ctx, const void* rows, const matrix& to) noexcept;
 void cpu_download(context& ctx, const matrix& from, void* rows) noexcept;
+void cpu_copy(context& ctx, const matrix& from, const matrix& to) noexcept;
 void cpu_embed(context& ctx, const embed_args& args) noexcept;
 
 /// The first byte of row i.

@@ -60,6 +60,14 @@ void cpu_download(context&, const matrix& from, void* rows) noexcept {
   }
 }
 
+void cpu_copy(context& ctx, const matrix& from, const matrix& to) noexcept {
+  const std::size_t bytes = from.cols * (bits_of(from.type) / 8);
+  if (bytes == 0) return;
+  ctx.parallel(from.rows, [&](std::uint32_t i, std::uint32_t) {
+    std::memcpy(cpu_row_bytes(to, i), cpu_row_bytes(from, i), bytes);
+  });
+}
+
 void cpu_embed(context& ctx, const embed_args& args) noexcept {
   const gathered_table& table = args.table;
   ctx.parallel(args.out.rows, [&](std::uint32_t t, std::uint32_t) {

@@ -324,11 +324,16 @@ struct int8_tile_call {
 template <class Format>
 HWY_NOINLINE void int8_sums(const int8_rows& x, std::size_t rows, const dot_panels& w, float* out,
                             std::size_t out_row, int8_scratch& scratch) {
-  if (rows <= int8_vec::stream_rows) {
+  // Few rows are multiplied by weights as they are read, stream_rows at a time: from the second time on a panel comes from the
+  // cache, and is decoded in less time than it takes to do that once into memory.
+  if (rows <= int8_vec::few_rows) {
     for (std::size_t p = 0; p < w.count; ++p) {
-      with_rows<int8_vec::stream_rows>(
-          rows, int8_stream_call<Format>{x, w.codes + p * w.size, w.scales + p * x.k, out + p * panel_rows,
-                                         out_row});
+      for (std::size_t r = 0; r < rows; r += int8_vec::stream_rows) {
+        with_rows<int8_vec::stream_rows>(
+            rows - r < int8_vec::stream_rows ? rows - r : int8_vec::stream_rows,
+            int8_stream_call<Format>{x.from(r), w.codes + p * w.size, w.scales + p * x.k,
+                                     out + r * out_row + p * panel_rows, out_row});
+      }
     }
     return;
   }

@@ -56,6 +56,12 @@ struct matrix {
     part.cols = count;
     return part;
   }
+  /// Rows of activations together with their zero tails.
+  [[nodiscard]] matrix with_tails() const noexcept {
+    matrix whole = *this;
+    whole.cols = round_up(cols, column_pad);
+    return whole;
+  }
 };
 
 /// A weight [n, k] in the packed layout (see packed.hpp), at `offset` bytes behind the handle, any alignment.
@@ -200,6 +206,8 @@ struct kernels {
   void (*upload)(context& ctx, const void* rows, const matrix& to) noexcept;
   /// A matrix to host rows without gaps.
   void (*download)(context& ctx, const matrix& from, void* rows) noexcept;
+  /// Rows to rows of the same shape and type, column by column; what stands behind them is left alone.
+  void (*copy)(context& ctx, const matrix& from, const matrix& to) noexcept;
 
   /// Several weights applied to one input. x: [T, K].
   void (*linear)(context& ctx, const matrix& x, const linear_output* outputs, std::uint32_t count) noexcept;

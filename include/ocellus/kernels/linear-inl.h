@@ -24,6 +24,7 @@ inline constexpr std::size_t group_columns =
 inline constexpr std::size_t most_task_rows = 192;                     // x of a K block: 192 KiB
 inline constexpr std::size_t row_task_bytes = std::size_t{256} << 10;  // weights that a task of one row reads
 inline constexpr std::size_t prefetch_bytes = 2048;
+inline constexpr std::size_t few_q4_rows = lanes == panel_rows ? 3 : 1;  // measured with 512-bit vectors
 
 // A tile takes 2 vectors of outputs: two panels, one, or half of one.
 inline constexpr std::size_t tile_columns = 2 * lanes;
@@ -289,14 +290,17 @@ struct linear_plan {
   std::size_t task_rows;
   std::size_t column_tasks;
   std::size_t tasks;
+  bool one_by_one = false;
 
   linear_plan(const packed_matrix& w, std::size_t rows) noexcept
       : k(round_up<std::size_t>(w.k, column_pad)),
         panel_size(static_cast<std::size_t>(panel_bytes(w.format, w.k).value())),
         panels((w.n + panel_rows - 1) / panel_rows) {
-    if (rows == 1) {
+    // Two or three rows of q4 take less time one by one than to widen the weights into memory.
+    if (rows <= (w.format == weight_format::q4 ? few_q4_rows : 1)) {
       task_panels = (std::max)(row_task_bytes / panel_size, std::size_t{1});
-      task_rows = 1;
+      task_rows = rows;
+      one_by_one = true;
     } else {
       task_panels = group_columns / panel_rows;
       const std::size_t blocks = (rows + most_task_rows - 1) / most_task_rows;
@@ -318,13 +322,16 @@ HWY_NOINLINE void linear_task(context& ctx, const matrix& x, const linear_output
   const std::byte* weights = cpu_panels(o.weight) + panel * plan.panel_size;
   const std::byte* scales = Lines::quantized ? cpu_scales(o.weight) + panel * plan.k : nullptr;
   float* out = cpu_row(o.out, row) + panel * panel_rows;
-  if (plan.task_rows == 1) {
+  if (plan.one_by_one) {
     for (std::size_t p = 0; p < panel_count; ++p) {
-      if constexpr (Lines::quantized) {
-        linear_row_quantized<Lines>(cpu_row(x, row), weights + p * plan.panel_size, scales + p * plan.k,
-                                    plan.k, out + p * panel_rows);
-      } else {
-        linear_row<Lines>(cpu_row(x, row), weights + p * plan.panel_size, plan.k, out + p * panel_rows);
+      for (std::size_t r = 0; r < rows; ++r) {
+        float* to = out + r * o.out.stride + p * panel_rows;
+        if constexpr (Lines::quantized) {
+          linear_row_quantized<Lines>(cpu_row(x, row + r), weights + p * plan.panel_size, scales + p * plan.k,
+                                      plan.k, to);
+        } else {
+          linear_row<Lines>(cpu_row(x, row + r), weights + p * plan.panel_size, plan.k, to);
+        }
       }
     }
   } else {

@@ -229,6 +229,7 @@ inline constexpr kernels reference_table = {
     cpu_wrap,
     cpu_upload,
     cpu_download,
+    cpu_copy,
     reference_linear,
     reference_layer_norm,
     reference_rms_norm,

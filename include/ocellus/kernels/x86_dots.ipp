@@ -13,7 +13,7 @@ namespace detail {
 
 /// int8 products alone; weights of 16 and 32 bits are computed as in exact precision.
 #define OCELLUS_INT8_DOTS(dots)                                                                \
-  static constexpr std::size_t few_rows = dots::int8_vec::stream_rows;                         \
+  static constexpr std::size_t few_rows = dots::int8_vec::few_rows;                            \
   static void quantize_row(const float* from, const int8_rows& x, std::size_t row) noexcept {  \
     int8_quantize_row(from, x, row, dots::int8_vec::q4_offset);                                \
   }                                                                                            \

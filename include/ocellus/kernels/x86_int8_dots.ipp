@@ -132,6 +132,7 @@ struct int8_vec256 {
 namespace dots_avx2 {
 
 struct int8_vec : int8_vec256 {
+  static constexpr std::size_t few_rows = 4;
   static constexpr int q8_offset = 0, q4_offset = 64;
   static constexpr bool unrolls = false;  // 16 registers do not suffice for it
   template <int Offset>
@@ -154,6 +155,7 @@ namespace detail {
 namespace dots_avx2_vnni {
 
 struct int8_vec : int8_vec256 {
+  static constexpr std::size_t few_rows = 8;
   static constexpr int q8_offset = 128, q4_offset = 128;
   static constexpr bool unrolls = true;
   template <int>
@@ -178,7 +180,7 @@ struct int8_vec {
   using i32 = __m512i;
   using f32 = __m512;
   static constexpr std::size_t lanes = 16;
-  static constexpr std::size_t tile_rows = 6, stream_rows = 4;
+  static constexpr std::size_t tile_rows = 6, stream_rows = 4, few_rows = 15;
   static constexpr int q8_offset = 128, q4_offset = 128;
   static constexpr bool unrolls = true;
 

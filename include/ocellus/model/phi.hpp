@@ -19,6 +19,10 @@ class kv_cache {
 
   /// Positions [0, length) of a layer.
   [[nodiscard]] kv_segment segment(std::uint32_t layer, std::uint32_t length) const noexcept;
+  /// `count` positions from `first` on, all heads of all layers, keys and values: a row for each of these, as it lies in
+  /// memory. For copying.
+  [[nodiscard]] matrix positions(const phi_config& c, std::uint32_t first,
+                                 std::uint32_t count) const noexcept;
 
  private:
   void* handle_ = nullptr;
@@ -46,16 +50,27 @@ struct phi_buffers {
   [[nodiscard]] phi_buffers first(std::uint32_t rows) const noexcept;
 };
 
+/// Consecutive rows of a pass that belong to one sequence, and where its keys and values are: those of its first
+/// positions in a cache that it shares with others, those behind them in its own.
+struct phi_sequence {
+  std::uint32_t first_row = 0;
+  std::uint32_t rows = 0;
+  std::uint32_t position = 0;  ///< of the first row
+  kv_cache prefix;
+  std::uint32_t prefix_length = 0;  ///< positions in it; none of the rows' own
+  kv_cache tail;
+};
+
 /// What a pass over some rows needs besides the weights.
 struct phi_pass {
-  matrix input;            ///< [T, W]  embeddings
-  std::uint32_t position;  ///< of the first row
-  const kv_cache* cache;
+  matrix input;  ///< [T, W]  embeddings
+  std::span<const phi_sequence> sequences;
   matrix cosines, sines;  ///< see rotary_tables
   phi_buffers buffers;    ///< of T rows
 };
 
-/// p.input -> p.buffers.h [T, W], behind the final norm; keys and values are stored at their positions.
+/// p.input -> p.buffers.h [T, W], behind the final norm; keys and values are stored at their positions. The input may be
+/// p.buffers.x.
 void phi_forward(steps& run, const phi_config& c, const phi_weights& w, const phi_pass& p) noexcept;
 
 /// lm_head. h: [T, W] -> logits [T, vocabulary].

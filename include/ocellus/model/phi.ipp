@@ -39,6 +39,16 @@ kv_segment kv_cache::segment(std::uint32_t layer, std::uint32_t length) const no
   return s;
 }
 
+matrix kv_cache::positions(const phi_config& c, std::uint32_t first, std::uint32_t count) const noexcept {
+  const std::uint64_t per_head = positions_ * stride_;
+  return {handle_,
+          first * stride_ * (bits_of(type_) / 8),
+          type_,
+          2 * c.layers * heads_,
+          static_cast<std::uint32_t>(count * stride_),
+          per_head};
+}
+
 void rotary_tables(const phi_config& c, std::uint32_t positions, std::span<float> cosines,
                    std::span<float> sines) noexcept {
   const std::uint32_t half = c.rotary_size / 2;
@@ -78,13 +88,7 @@ phi_buffers phi_buffers::first(std::uint32_t rows) const noexcept {
 
 void phi_forward(steps& run, const phi_config& c, const phi_weights& w, const phi_pass& p) noexcept {
   const phi_buffers& b = p.buffers;
-  const std::uint32_t rows = p.input.rows;
-
-  attention_sequence sequence;
-  sequence.rows = rows;
-  sequence.position = p.position;
-  sequence.segment_count = 1;
-
+  const auto count = static_cast<std::uint32_t>(p.sequences.size());
   rotary_append_args rotate;
   rotate.qkv = b.qkv;
   rotate.heads = c.heads;
@@ -94,8 +98,6 @@ void phi_forward(steps& run, const phi_config& c, const phi_weights& w, const ph
   rotate.cosines = p.cosines;
   rotate.sines = p.sines;
   rotate.q_out = b.q;
-  rotate.sequences = &sequence;
-  rotate.sequence_count = 1;
 
   attention_args attend;
   attend.q = b.q;
@@ -108,7 +110,16 @@ void phi_forward(steps& run, const phi_config& c, const phi_weights& w, const ph
   matrix x = p.input;
   for (std::uint32_t i = 0; i < c.layers; ++i) {
     const phi_layer_weights& l = w.layers[i];
-    sequence.segments[0] = p.cache->segment(i, p.position + rows);
+    const auto sequence = [&](std::uint32_t n) {
+      const phi_sequence& from = p.sequences[n];
+      attention_sequence s;
+      s.first_row = from.first_row;
+      s.rows = from.rows;
+      s.position = from.position;
+      if (from.prefix_length != 0) s.segments[s.segment_count++] = from.prefix.segment(i, from.prefix_length);
+      s.segments[s.segment_count++] = from.tail.segment(i, from.position + from.rows - from.prefix_length);
+      return s;
+    };
     rotate.q_weight = l.q_norm.weight, rotate.q_bias = l.q_norm.bias;
     rotate.k_weight = l.k_norm.weight, rotate.k_bias = l.k_norm.bias;
 
@@ -117,8 +128,8 @@ void phi_forward(steps& run, const phi_config& c, const phi_weights& w, const ph
     run.linear(b.h,
                {{.weight = l.qkv.weight, .bias = l.qkv.bias, .out = b.qkv},
                 {.weight = l.fc1.weight, .bias = l.fc1.bias, .act = activation::gelu_tanh, .out = b.mlp}});
-    run.rotary_append(rotate);
-    run.attention(attend, sequence);
+    run.rotary_append(rotate, count, sequence);
+    run.attention(attend, count, sequence);
     run.linear(b.mlp, {{.weight = l.fc2.weight, .bias = l.fc2.bias, .residual = x, .out = b.y}});
     if (c.post_norm) {
       run.linear(b.attended, {{.weight = l.dense.weight, .bias = l.dense.bias, .out = b.dense}});

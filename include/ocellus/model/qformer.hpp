@@ -9,7 +9,7 @@
 
 namespace ocellus::inline OCELLUS_ABI {
 
-/// Q queries, W width, M MLP width, T image tokens, P projection width, E Phi's width.
+/// B pictures one behind the other, each of Q queries ("[Q, W]" below is [B * Q, W], and so on); W width, M MLP width, T image tokens, P projection width, E Phi's width.
 struct qformer_buffers {
   matrix x, y, z;    ///< [Q, W]  the stream: at a layer's start, behind self and behind cross attention
   matrix sum;        ///< [Q, W]  dense(...) + residual, before its norm
@@ -21,10 +21,12 @@ struct qformer_buffers {
   matrix projected;  ///< [Q, P]
   matrix embeds;     ///< [Q, E]  out
 
-  static qformer_buffers plan(workspace& space, const model_config& c) noexcept;
+  static qformer_buffers plan(workspace& space, const model_config& c, std::uint32_t pictures) noexcept;
+  /// The same buffers for fewer pictures.
+  [[nodiscard]] qformer_buffers first(const model_config& c, std::uint32_t pictures) const noexcept;
 };
 
-/// image: [T, ViT width] -> b.embeds.
+/// image: [B * T, ViT width] -> b.embeds.
 void qformer_forward(steps& run, const model_config& c, const model_weights& w, const matrix& image,
                      const qformer_buffers& b) noexcept;
 

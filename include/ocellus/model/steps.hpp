@@ -70,21 +70,43 @@ class steps {
   void add(const matrix& a, const matrix& b, const matrix& out) noexcept {
     unit([&] { table_->add(*ctx_, a, b, out); });
   }
-  /// One sequence, cut into blocks of query rows.
-  void attention(const attention_args& args, const attention_sequence& sequence) noexcept {
-    by_rows(sequence.rows, [&](std::uint32_t first, std::uint32_t count) {
-      attention_sequence part = sequence;
-      part.first_row = sequence.first_row + first;
-      part.rows = count;
-      part.position = sequence.position + first;
-      attention_args call = args;
-      call.sequences = &part;
-      call.sequence_count = 1;
-      table_->attention(*ctx_, call);
-    });
+  /// `count` sequences, of which sequence(i) is the i-th. A long one is cut into blocks of query rows, short ones share a
+  /// call.
+  template <class Sequence>
+  void attention(attention_args args, std::uint32_t count, const Sequence& sequence) noexcept {
+    const auto call = [&](const attention_sequence* parts, std::uint32_t n) {
+      args.sequences = parts;
+      args.sequence_count = n;
+      table_->attention(*ctx_, args);
+    };
+    std::uint32_t i = 0;
+    while (i < count) {
+      const attention_sequence next = sequence(i);
+      if (next.rows < block_rows) {
+        i = together(i, count, block_rows, sequence, call);
+        continue;
+      }
+      by_rows(next.rows, [&](std::uint32_t first, std::uint32_t rows) {
+        attention_sequence part = next;
+        part.first_row = next.first_row + first;
+        part.rows = rows;
+        part.position = next.position + first;
+        call(&part, 1);
+      });
+      ++i;
+    }
   }
-  void rotary_append(const rotary_append_args& args) noexcept {
-    unit([&] { table_->rotary_append(*ctx_, args); });
+  template <class Sequence>
+  void rotary_append(rotary_append_args args, std::uint32_t count, const Sequence& sequence) noexcept {
+    const auto call = [&](const attention_sequence* parts, std::uint32_t n) {
+      args.sequences = parts;
+      args.sequence_count = n;
+      table_->rotary_append(*ctx_, args);
+    };
+    for (std::uint32_t i = 0; i < count;) i = together(i, count, UINT32_MAX, sequence, call);
+  }
+  void copy(const matrix& from, const matrix& to) noexcept {
+    unit([&] { table_->copy(*ctx_, from, to); });
   }
   /// Shows rows to the observer, if there is one.
   void observe(std::string_view stage, const matrix& values, std::uint32_t first_row = 0) noexcept {
@@ -140,6 +162,24 @@ class steps {
     }
     done_ += units;
     paused_ = budget_.limited() && budget_.used_up_by(steady_nanoseconds() - start_);
+  }
+
+  /// One unit for sequences from `first` on, as many as have up to most_rows rows; which one comes next.
+  template <class Sequence, class Call>
+  std::uint32_t together(std::uint32_t first, std::uint32_t count, std::uint64_t most_rows,
+                         const Sequence& sequence, const Call& call) noexcept {
+    constexpr std::uint32_t most = 16;  // they are on the stack
+    std::uint32_t end = first;
+    for (std::uint64_t rows = 0; end < count && end - first < most; ++end) {
+      rows += sequence(end).rows;
+      if (rows > most_rows && end != first) break;
+    }
+    unit([&] {
+      attention_sequence parts[most];
+      for (std::uint32_t i = first; i < end; ++i) parts[i - first] = sequence(i);
+      call(parts, end - first);
+    });
+    return end;
   }
 
   const kernels* table_ = nullptr;

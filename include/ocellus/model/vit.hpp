@@ -8,7 +8,8 @@
 
 namespace ocellus::inline OCELLUS_ABI {
 
-/// T tokens = 1 + P patches, W width, M MLP width, C = 3 * patch * patch values of a patch.
+/// B pictures one behind the other, each of T tokens = 1 + P patches; W width, M MLP width, C = 3 * patch * patch values
+/// of a patch. "[P, C]" below is [B * P, C], and so on.
 struct vit_buffers {
   matrix patch_values;  ///< [P, C]  in
   matrix patches;       ///< [P, W]
@@ -19,7 +20,9 @@ struct vit_buffers {
   matrix mlp;           ///< [T, M]
   matrix tokens;        ///< [T, W]  out: behind ln_vision
 
-  static vit_buffers plan(workspace& space, const vit_config& c) noexcept;
+  static vit_buffers plan(workspace& space, const vit_config& c, std::uint32_t pictures) noexcept;
+  /// The same buffers for fewer pictures.
+  [[nodiscard]] vit_buffers first(const vit_config& c, std::uint32_t pictures) const noexcept;
 };
 
 /// Pixels to the rows that the patch embedding multiplies: row (py, px), column (channel, y, x).
