@@ -400,15 +400,19 @@ TEST_CASE(
   CHECK(session::step(pointers(two)));
 
   for (const bool of_pictures : {true, false}) {
-    session_options none;
-    (of_pictures ? none.pictures : none.batch) = 0;
-    CHECK(session::open(model.get(), none).error().code() == error_code::invalid_argument);
-    CHECK(session::estimate(model.get().config(), none).error().code() == error_code::invalid_argument);
-    (of_pictures ? none.pictures : none.batch) = UINT32_MAX;
-    const auto too_many = session::open(model.get(), none);
+    session_options wrong;
+    std::uint32_t& number = of_pictures ? wrong.pictures : wrong.batch;
+    number = 0;
+    CHECK(session::open(model.get(), wrong).error().code() == error_code::invalid_argument);
+    CHECK(session::estimate(model.get().config(), wrong).error().code() == error_code::invalid_argument);
+    number = UINT32_MAX;
+    counting_memory memory;  // the second request would be for terabytes
+    memory.fail(2, counting_memory::failing::for_ever);
+    host hooks;
+    hooks.memory = memory.hooks();
+    const auto too_many = session::open(model.get(), wrong, hooks);
     REQUIRE(!too_many);
-    CHECK((too_many.error().code() == error_code::overflow ||
-           too_many.error().code() == error_code::out_of_memory));
+    CHECK(too_many.error().code() == (of_pictures ? error_code::overflow : error_code::out_of_memory));
   }
 }
 

@@ -37,12 +37,11 @@ expect "seeded sampling is repeatable, and --stats goes to stderr" 0 "?*" "*a se
   "$program" ask "$model" "$picture" "[vqa] what color is the circle?" --temperature 1.5 --top-k 9 --top-p 0.9 --seed 3 --stats
 expect "a limit of tokens" 0 "a blue" "" "$program" ask "$model" "$picture" "[caption] please describe this image?" --max-tokens 2
 expect "two pictures" 0 "*" "" "$program" ask "$model" "$picture" "$picture" "[vqa] what color is the circle?"
-expect "several questions about a picture" 0 $'a blue circle and a green cross\ngreen\nblue' "" \
-  "$program" ask "$model" "$picture" "[caption] please describe this image?" "[vqa] what color is the cross?" "[vqa] what color is the circle?"
-expect "more questions than go together" 0 $'green\nblue\ngreen\nblue\ngreen\nblue\ngreen\nblue\ngreen' "*a second*" \
-  "$program" ask "$model" "$picture" --stats "[vqa] what color is the cross?" "[vqa] what color is the circle?" \
-  "[vqa] what color is the cross?" "[vqa] what color is the circle?" "[vqa] what color is the cross?" "[vqa] what color is the circle?" \
-  "[vqa] what color is the cross?" "[vqa] what color is the circle?" "[vqa] what color is the cross?"
+expect "several questions about a picture" 0 $'a blue circle and a green cross\ngreen\n<p>circle</p> {*}' "" \
+  "$program" ask "$model" "$picture" "[caption] please describe this image?" "[vqa] what color is the cross?" "[detection] circle"
+cross="[vqa] what color is the cross?" circle="[detection] circle"
+expect "more questions than go together" 0 $'green\n<p>*}\ngreen\n<p>*}\ngreen\n<p>*}\ngreen\n<p>*}\ngreen' "*a second*" "$program" ask "$model" \
+  "$picture" --stats "$cross" "$circle" "$cross" "$circle" "$cross" "$circle" "$cross" "$circle" "$cross"
 expect "one of several questions is too long" 1 "" "*[(]context_full)" "$program" ask "$model" "$picture" "?" "$long"
 expect "boxes of several questions" 2 "" "*--boxes takes one question*" "$program" ask "$model" "$picture" "?" "?" --boxes none.png
 expect "no picture" 0 "*" "" "$program" ask "$model" "[vqa] what color is the circle?"

@@ -28,7 +28,8 @@ inline std::vector<std::uint32_t> some_tokens(std::size_t n, std::uint32_t seed 
 
 /// Not only equal: -0 is not 0 here, and NaN is itself.
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 }  // namespace ocellus_tests
