@@ -71,8 +71,9 @@ rows run(const ocellus::kernels& table, const ocellus::attention_args& args) {
 
 /// Does a call with so many rows take the bf16 way?
 bool multiplies_bf16(const ocellus::kernels& table, std::uint32_t row_count) {
-  return table.mode == ocellus::precision::fast && row_count > 3 &&
-         std::string(table.name).find("_BF16") != std::string::npos;
+  const std::string name = table.name;
+  const bool has_bf16 = name.find("_BF16") != std::string::npos || name.find("_AMX") != std::string::npos;
+  return table.mode == ocellus::precision::fast && row_count > 3 && has_bf16;
 }
 
 /// How far off a result in f32 may be. A score of D products of size `spread`, each off by a few ulp, is off by about
