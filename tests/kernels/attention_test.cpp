@@ -71,21 +71,63 @@ rows run(const ocellus::kernels& table, const ocellus::attention_args& args) {
 
 /// Does a call with so many rows take the bf16 way?
 bool multiplies_bf16(const ocellus::kernels& table, std::uint32_t row_count) {
-  return table.mode == ocellus::precision::fast && row_count > 3 &&
-         std::string(table.name).find("_BF16") != std::string::npos;
+  const std::string name = table.name;
+  const bool has_bf16 = name.find("_BF16") != std::string::npos || name.find("_AMX") != std::string::npos;
+  return table.mode == ocellus::precision::fast && row_count > 3 && has_bf16;
 }
 
-double tolerance_of(const ocellus::kernels& table, const test_case& c) {
-  // A score of D products of size `spread`, each off by a rounding error u, is off by about spread * u (its deviation
-  // spread * sqrt(D), times the scale), which is the relative error of its weight; values are of size 1, a few of them
-  // larger. f32: u is a few ulp.
-  const double spread = static_cast<double>(c.spread), size = static_cast<double>(c.size);
-  const double f32 = f32_ulp * (6 + 1 + spread * std::sqrt(size) / 4) * 4;
-  if (!multiplies_bf16(table, c.rows)) return f32;
-  // bf16: q, k, the weight and v are off by u = 2^-9 / sqrt(3) each (uniform, relative to a value's power of two). The
-  // worst of up to 10^5 outputs is 4.5 deviations off, of values of size 1 (of one winning key: up to 4.5).
-  const double u = 0x1p-9 / std::sqrt(3.0);
-  return 4.5 * u * std::sqrt(2 * spread * spread + 2) * 2;
+/// How far off a result in f32 may be. A score of D products of size `spread`, each off by a few ulp, is off by about
+/// spread times that (its deviation spread * sqrt(D), times the scale), which is the relative error of its weight; values
+/// are of size 1, a few of them larger.
+double f32_tolerance(const test_case& c) {
+  return f32_ulp * (6 + 1 + static_cast<double>(c.spread) * std::sqrt(static_cast<double>(c.size)) / 4) * 4;
+}
+
+/// Deviations of the results when q, k, weights and values are rounded to bf16, each off by u = 2^-8 / sqrt(3) of itself
+/// (uniform, relative to its power of two): that of a score is u * scale * sqrt(2 sum (q k)^2), which is the relative one of
+/// its weight, beside the weight's own u. With weights p and results o, sum p^2 ((v - o)^2 (score^2 + u^2) + v^2 u^2).
+rows bf16_deviations(const ocellus::attention_args& args, const rows& results) {
+  const ocellus::attention_sequence& s = *args.sequences;
+  const std::uint32_t size = args.head_size;
+  const double u = 0x1p-8 / std::sqrt(3.0), scale = static_cast<double>(args.scale);
+  const auto element = [](const ocellus::matrix& m, std::uint64_t i) {
+    return static_cast<double>(
+        ocellus::load_as_f32(m.type, static_cast<const std::byte*>(m.handle) + m.offset, i));
+  };
+  rows deviations(results.count(), results.cols());
+  for (std::uint32_t r = 0; r < s.rows; ++r) {
+    for (std::uint32_t h = 0; h < args.heads; ++h) {
+      const float* q =
+          static_cast<const float*>(args.q.handle) + (s.first_row + r) * args.q.stride + h * size;
+      std::vector<double> variance(size);
+      double total = 0;
+      std::uint32_t position = 0;
+      for (std::uint32_t i = 0; i < s.segment_count; ++i) {
+        const ocellus::kv_segment& segment = s.segments[i];
+        for (std::uint32_t p = 0; p < segment.k.rows; ++p, ++position) {
+          if (args.causal && position > s.position + r) continue;
+          double score = 0, squares = 0;
+          for (std::uint32_t d = 0; d < size; ++d) {
+            const double product = static_cast<double>(q[d]) *
+                                   element(segment.k, h * segment.head_stride + p * segment.k.stride + d);
+            score += product;
+            squares += product * product;
+          }
+          const double weight = std::exp(score * scale), of_score = 2 * squares * scale * scale + 1;
+          total += weight;
+          for (std::uint32_t d = 0; d < size; ++d) {
+            const double v = element(segment.v, h * segment.head_stride + p * segment.v.stride + d);
+            const double off = v - static_cast<double>(results.row(s.first_row + r)[h * size + d]);
+            variance[d] += weight * weight * u * u * (off * off * of_score + v * v);
+          }
+        }
+      }
+      for (std::uint32_t d = 0; d < size; ++d) {
+        deviations.row(s.first_row + r)[h * size + d] = static_cast<float>(std::sqrt(variance[d]) / total);
+      }
+    }
+  }
+  return deviations;
 }
 
 void check(const test_case& c, ocellus::precision mode, ocellus::dtype type) {
@@ -115,11 +157,17 @@ void check(const test_case& c, ocellus::precision mode, ocellus::dtype type) {
   args.sequences = &sequence;
   args.sequence_count = 1;
   const rows expected = run(ocellus::reference_kernels(), args);
+  const rows deviations =
+      c.rows > 3 && mode == ocellus::precision::fast ? bf16_deviations(args, expected) : rows();
   for_each_target(
       [&](const ocellus::kernels& table) {
         const rows got = run(table, args);
-        const double tolerance = tolerance_of(table, c);
-        CHECK(worst_ratio(got, expected, [&](std::uint32_t, std::uint32_t) { return tolerance; }) <= 1.0);
+        // The worst of 10^5 outputs is 4.5 deviations off.
+        const bool bf16 = multiplies_bf16(table, c.rows);
+        const auto tolerance = [&](std::uint32_t row, std::uint32_t column) {
+          return f32_tolerance(c) + (bf16 ? 4.5 * static_cast<double>(deviations.row(row)[column]) : 0.0);
+        };
+        CHECK(worst_ratio(got, expected, tolerance) <= 1.0);
       },
       mode);
 }
@@ -216,12 +264,16 @@ TEST_CASE("kernels: attention serves several sequences in one call, each its own
   args.sequences = sequences;
   args.sequence_count = 3;
   const rows expected = run(ocellus::reference_kernels(), args);
+  ocellus::attention_args second = args;
+  second.sequences = sequences + 1;
+  const rows deviations = bf16_deviations(second, expected);
   for (const auto mode : {ocellus::precision::exact, ocellus::precision::fast}) {
     for_each_target(
         [&](const ocellus::kernels& table) {
           // The second sequence alone has rows enough for products of bf16.
-          const auto tolerance = [&](std::uint32_t r, std::uint32_t) {
-            return r >= 1 && r < 7 ? tolerance_of(table, {heads, size, 6, 19, true}) : 16 * f32_ulp;
+          const auto tolerance = [&](std::uint32_t r, std::uint32_t column) {
+            const bool bf16 = r >= 1 && r < 7 && multiplies_bf16(table, 6);
+            return 16 * f32_ulp + (bf16 ? 4.5 * static_cast<double>(deviations.row(r)[column]) : 0.0);
           };
           CHECK(worst_ratio(run(table, args), expected, tolerance) <= 1.0);
         },

@@ -118,7 +118,6 @@ TEST_CASE("golden: fast stays within its tolerance, on every target") {
       for (const stage_difference& s : d.stages) {
         INFO(s.name << ": " << s.relative());
         CHECK(s.problem(1.5e-2) == "");
-        if (std::getenv("OCELLUS_SHOW") != nullptr) std::printf("SHOW %s %s %s %.3g\n", f.filename().c_str(), table->name, s.name.c_str(), s.relative());
       }
     }
   }
