@@ -54,14 +54,14 @@ void print_ids(const golden_difference& d) {
 
 usage declare_diff() {
   usage u{"diff", "MODEL GOLDEN.safetensors",
-          "Compares every stage with a golden; the first wrong stage is named.", engine_options()};
+          "Compares every stage with a golden; the first wrong stage is named.", engine_options("exact")};
   u.options.push_back(
       {"--tolerance", "X", "of |difference| / |golden|; default 2e-5, with 16-bit matrices 1e-2"});
   return u;
 }
 
 int run_diff(arguments& given) {
-  engine runs_on(given);
+  engine runs_on(given, "exact");
   ocellus_examples::golden_options options;
   options.tolerance = given.number<double>("--tolerance", 0, 1e-300, 1e300);
   options.session = runs_on.session();

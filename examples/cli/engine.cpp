@@ -6,10 +6,11 @@ option threads_option() {
   return {"--threads", "N", "workers, this thread among them; default: one for each processor"};
 }
 
-std::vector<option> engine_options() {
+std::vector<option> engine_options(std::string_view default_precision) {
   return {threads_option(),
           {"--target", "NAME", "kernels by name, see `ocellus info`; default: the fastest"},
-          {"--precision", "P", "exact (default) or fast"}};
+          {"--precision", "P",
+           default_precision == "exact" ? "exact (default) or fast" : "fast (default) or exact"}};
 }
 
 std::vector<option> answer_options() {
@@ -24,13 +25,12 @@ std::vector<option> answer_options() {
           {"--stats", "", "times and token rates on standard error"}};
 }
 
-engine::engine(arguments& given)
+engine::engine(arguments& given, std::string_view default_precision)
     : threads_(given.number<std::uint32_t>("--threads", 0, 1, ocellus::thread_pool::max_workers)) {
   session_.target = given.text("--target");
-  const std::string_view precision = given.text("--precision", "exact");
-  if (precision == "fast") {
-    session_.mode = ocellus::precision::fast;
-  } else if (precision != "exact")
+  const std::string_view precision = given.text("--precision", default_precision);
+  session_.mode = precision == "exact" ? ocellus::precision::exact : ocellus::precision::fast;
+  if (precision != "exact" && precision != "fast")
     given.complain("--precision is exact or fast, not \"" + std::string(precision) + "\"");
 }
 

@@ -13,14 +13,14 @@ namespace ocellus_cli {
 /// "--threads", for commands that need no more of an engine.
 [[nodiscard]] option threads_option();
 /// Declared first among the options of a command that computes.
-[[nodiscard]] std::vector<option> engine_options();
+[[nodiscard]] std::vector<option> engine_options(std::string_view default_precision = "fast");
 /// And of one that chooses tokens.
 [[nodiscard]] std::vector<option> answer_options();
 
 /// A pool and the host that uses it. Not to be moved: the host points into it.
 class engine {
  public:
-  explicit engine(arguments& given);
+  explicit engine(arguments& given, std::string_view default_precision = "fast");
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
 

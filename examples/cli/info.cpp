@@ -12,11 +12,17 @@ namespace {
 
 std::string number(std::uint64_t n) { return std::to_string(n); }
 
-void print_kernels() {
+std::string kernel_names(ocellus::precision mode) {
   std::string names;
-  for (const ocellus::kernels* table : ocellus::cpu_kernels())
+  for (const ocellus::kernels* table : ocellus::cpu_kernels(mode))
     names += (names.empty() ? "" : ", ") + std::string(table->name);
-  line("kernels", names + " (the last is used unless --target says otherwise)");
+  return names;
+}
+
+void print_kernels() {
+  line("fast kernels",
+       kernel_names(ocellus::precision::fast) + " (the last is used unless --target says otherwise)");
+  line("exact kernels", kernel_names(ocellus::precision::exact));
 }
 
 void print_tensors(const ocellus::model& model) {

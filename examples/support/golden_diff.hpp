@@ -64,7 +64,7 @@ struct golden_difference {
 struct golden_options {
   /// 0: 2e-5, or 1e-2 when a matrix is f16 or bf16; in fast precision 1.5e-2, or 4e-2 when matrices are quantized
   double tolerance = 0;
-  ocellus::session_options session;
+  ocellus::session_options session{.mode = ocellus::precision::exact};
   ocellus::host host;
 };
 

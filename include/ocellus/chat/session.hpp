@@ -24,7 +24,7 @@ struct session_options {
   std::uint32_t batch = 1;     ///< sessions that are computed in one pass; more go in turns
   std::string_view target =
       {};  ///< kernels by name ("AVX2", "reference"); empty: the fastest of this processor
-  precision mode = precision::exact;  ///< see kernels.hpp
+  precision mode = precision::fast;  ///< see kernels.hpp
   /// Sees every stage of every pass; with it, logits are computed for all positions ("logits"), not only the last.
   observer watch = {};
   /// What the session begins with. Its own memory is for the positions behind it.
