@@ -66,7 +66,8 @@ std::vector<session*> pointers(std::vector<session>& sessions) {
 
 /// The first session of a batch and those beside it.
 std::vector<session> open_batch(const ocellus::model& model, std::size_t count, session_options options = {},
-                                const host& hooks = {}) {
+                                const host& hooks = {}, ocellus::precision mode = ocellus::precision::exact) {
+  options.mode = mode;
   std::vector<session> all;
   all.push_back(open_session(model, options, hooks));
   while (all.size() < count) all.push_back(beside(all[0], {.context = options.context}));
@@ -129,7 +130,7 @@ struct batch_run {
 };
 
 image_embedding some_picture(const ocellus::model& model) {
-  session s = open_session(model);
+  session s = open_exact(model);
   image_embedding e;
   REQUIRE(s.encode(tiny_picture().view, e));
   return e;
@@ -165,14 +166,13 @@ TEST_CASE(
 }
 
 TEST_CASE("session: together, the same bits with any workers and any budget, on every target") {
-  const tiny_model model;
-  const image_embedding picture = some_picture(model.get());
-  for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
-    INFO(std::string(table->name));
+  const auto check = [](const tiny_model& model, const ocellus::kernels& table) {
+    INFO(std::string(table.name));
+    const image_embedding picture = some_picture(model.get());
     session_options options;
-    options.target = table->name;
+    options.target = table.name;
     options.batch = 5;
-    std::vector<session> plain = open_batch(model.get(), 5, options);
+    std::vector<session> plain = open_batch(model.get(), 5, options, {}, table.mode);
     const batch_run expected = batch_run::together(plain, picture);
     CHECK(expected.calls == 0);
     for (const std::uint32_t workers : {2u, 3u, 7u}) {
@@ -180,13 +180,36 @@ TEST_CASE("session: together, the same bits with any workers and any budget, on 
       REQUIRE(pool);
       host hooks;
       hooks.tasks = pool->hooks();
-      std::vector<session> all = open_batch(model.get(), 5, options, hooks);
+      std::vector<session> all = open_batch(model.get(), 5, options, hooks, table.mode);
       CHECK(batch_run::together(all, picture).same_as(expected));
     }
-    std::vector<session> patient = open_batch(model.get(), 5, options);
+    std::vector<session> patient = open_batch(model.get(), 5, options, {}, table.mode);
     const batch_run piecewise = batch_run::together(patient, picture, no_time);
     CHECK(piecewise.calls > 50);
     CHECK(piecewise.same_as(expected));
+  };
+  const tiny_model model;
+  for (const ocellus::kernels* table : ocellus::cpu_kernels()) check(model, *table);
+  for (const auto format : {ocellus::weight_format::bf16, ocellus::weight_format::q4}) {
+    const tiny_model packed({.format = format});
+    for (const ocellus::kernels* table : ocellus::cpu_kernels(ocellus::precision::fast))
+      check(packed, *table);
+  }
+}
+
+TEST_CASE("session: together in fast precision is near one after the other, on every target") {
+  const tiny_model model({.format = ocellus::weight_format::q4});
+  const image_embedding picture = some_picture(model.get());
+  for (const ocellus::kernels* table : ocellus::cpu_kernels(ocellus::precision::fast)) {
+    INFO(std::string(table->name));
+    session_options options;
+    options.target = table->name;
+    options.batch = 6;
+    std::vector<session> each = open_batch(model.get(), 6, options, {}, table->mode);
+    std::vector<session> all = open_batch(model.get(), 6, options, {}, table->mode);
+    // The prompts alone: what is chosen after them may differ.
+    const auto expected = batch_run::alone(each, picture), got = batch_run::together(all, picture);
+    for (std::size_t i = 0; i < 6; ++i) CHECK(difference(got.logits[i], expected.logits[i]) < 4e-2);
   }
 }
 
@@ -250,7 +273,7 @@ TEST_CASE("session: a batch that was interrupted begins anew when anything in it
     CHECK(!expected(two[1], 1));
     REQUIRE(two[1].rewind(0));
     REQUIRE(two[1].append(prompt(2)));
-    session alone = open_session(model.get());
+    session alone = open_exact(model.get());
     REQUIRE(alone.append(prompt(2)));
     REQUIRE(alone.step());
     REQUIRE(two[1].step());
@@ -266,7 +289,7 @@ TEST_CASE("session: a batch that was interrupted begins anew when anything in it
   }
   SUBCASE("one was computed alone, in its own work memory") {
     std::vector<session> two = open_two();
-    session stranger = open_session(model.get());
+    session stranger = open_exact(model.get());
     REQUIRE(stranger.append(prompt(2)));
     session* both[] = {&two[0], &stranger};
     for (int i = 0; i < 7; ++i) CHECK(*session::step(both, no_time) == step_state::more);
@@ -282,7 +305,7 @@ TEST_CASE("session: a batch that was interrupted begins anew when anything in it
     REQUIRE(two[1].append(prompt(3)));
     REQUIRE(session::step(pointers(two)));
     CHECK(expected(two[0], 0));
-    session alone = open_session(model.get());
+    session alone = open_exact(model.get());
     REQUIRE(alone.append(prompt(3)));
     REQUIRE(alone.step());
     CHECK(difference(logits_of(two[1]), logits_of(alone)) < 2e-5);
@@ -322,10 +345,10 @@ TEST_CASE("session: prompts that do not fit into the work memory together go in 
   options.context = 30;  // work memory for 60 rows
   options.batch = 2;
   std::vector<session> all;
-  all.push_back(open_session(model.get(), options));
+  all.push_back(open_exact(model.get(), options));
   for (int i = 0; i < 4; ++i) all.push_back(beside(all[0], {.context = 150}));
   std::vector<session> each;
-  for (int i = 0; i < 5; ++i) each.push_back(open_session(model.get()));
+  for (int i = 0; i < 5; ++i) each.push_back(open_exact(model.get()));
   for (std::uint32_t i = 0; i < 5; ++i) {
     const auto tokens = some_tokens(i == 0 ? 30 : 150 - 20 * i, i);
     for (auto* sessions : {&all, &each}) REQUIRE((*sessions)[i].append(tokens));
@@ -337,9 +360,9 @@ TEST_CASE("session: prompts that do not fit into the work memory together go in 
 
 TEST_CASE("session: a short session at the head of a batch does not limit the positions of a long one") {
   const tiny_model model;
-  session first = open_session(model.get(), {.context = 4, .batch = 2}),
+  session first = open_exact(model.get(), {.context = 4, .batch = 2}),
           second = beside(first, {.context = 150});
-  session alone = open_session(model.get());
+  session alone = open_exact(model.get());
   for (session* s : {&second, &alone}) {
     REQUIRE(s->append(some_tokens(140)));
     REQUIRE(s->step());
@@ -384,16 +407,16 @@ TEST_CASE(
   };
   refused(nullptr, error_code::invalid_argument, "null");
   refused(&two[0], error_code::invalid_argument, "also session 1");
-  session of_other = open_session(other.get());
+  session of_other = open_exact(other.get());
   refused(&of_other, error_code::invalid_argument, "another model");
-  session by_reference = open_session(model.get(), {.target = "reference"});
+  session by_reference = open_exact(model.get(), {.target = "reference"});
   refused(&by_reference, error_code::invalid_argument, "other kernels");
   session fast = open_session(model.get(), {.mode = ocellus::precision::fast});
   refused(&fast, error_code::invalid_argument, "other kernels");
   session_options watching;
   watching.watch = {nullptr,
                     [](void*, std::string_view, std::uint32_t, ocellus::tensor_view<const float>) {}};
-  session watched = open_session(model.get(), watching);
+  session watched = open_exact(model.get(), watching);
   refused(&watched, error_code::unsupported, "observer");
   session* alone[] = {&watched};
   CHECK(session::step(alone));
@@ -442,8 +465,8 @@ TEST_CASE("session: a busy session of a batch is named, the others can be used a
   } p;
   host hooks;
   hooks.stop = {&p, probe::stop};
-  session first = open_session(model.get(), {.batch = 2}, hooks), second = beside(first),
-          stranger = open_session(model.get());
+  session first = open_exact(model.get(), {.batch = 2}, hooks), second = beside(first),
+          stranger = open_exact(model.get());
   p.first = &first, p.second = &second, p.stranger = &stranger;
   REQUIRE(second.append(some_tokens(3)));
   p.armed = true;
@@ -481,7 +504,7 @@ TEST_CASE("session: from a shared prefix of any length it goes on as if it had c
   const tiny_model model;
   const auto tokens = some_tokens(20), rest = some_tokens(9, 5);
   const std::span<const std::uint32_t> all(tokens);
-  session origin = open_session(model.get());
+  session origin = open_exact(model.get());
   REQUIRE(origin.append(all));
   REQUIRE(origin.step());
   const auto before = logits_of(origin);
@@ -500,17 +523,17 @@ TEST_CASE("session: from a shared prefix of any length it goes on as if it had c
     REQUIRE(s.append(all.subspan(length)));
     REQUIRE(s.append(rest));
     REQUIRE(s.step());
-    session plain = open_session(model.get());
+    session plain = open_exact(model.get());
     REQUIRE(plain.append(all));
     REQUIRE(plain.append(rest));
     REQUIRE(plain.step());
     CHECK(difference(logits_of(s), logits_of(plain)) < 2e-5);
     CHECK(greedy(s) == greedy(plain));
     // A piece of a longer one, a session that is reset to it, and one opened by itself: the same bits.
-    session reset = open_session(model.get());
+    session reset = open_exact(model.get());
     REQUIRE(reset.append(rest));
     REQUIRE(reset.start(share(origin, 20).first(length)));
-    session own = open_session(model.get(), {.prefix = prefix});
+    session own = open_exact(model.get(), {.prefix = prefix});
     for (session* same : {&reset, &own}) {
       REQUIRE(same->append(all.subspan(length)));
       REQUIRE(same->append(rest));
@@ -532,7 +555,7 @@ TEST_CASE("session: a prefix lives longer than what made it, and is shared on wi
   {
     kv_prefix prefix;
     {
-      session origin = open_session(model.get(), {}, hooks);
+      session origin = open_exact(model.get(), {}, hooks);
       REQUIRE(origin.append(tokens));
       REQUIRE(origin.step());
       prefix = share(origin, 30);
@@ -540,7 +563,7 @@ TEST_CASE("session: a prefix lives longer than what made it, and is shared on wi
     CHECK(memory.live() == 3);  // what handles share, keys and values, logits
     CHECK(prefix.bytes() > 0);
     CHECK(memory.current() < prefix.bytes() + 1024);
-    session second = open_session(model.get(), {.context = 60, .prefix = prefix}, hooks);
+    session second = open_exact(model.get(), {.context = 60, .prefix = prefix}, hooks);
     prefix = {};
     REQUIRE(second.append(rest));
     REQUIRE(second.step());
@@ -563,7 +586,7 @@ TEST_CASE("session: rewound into its prefix it keeps what stands before, and roo
   const tiny_model model;
   const auto tokens = some_tokens(30);
   const std::span<const std::uint32_t> all(tokens);
-  session origin = open_session(model.get());
+  session origin = open_exact(model.get());
   REQUIRE(origin.append(all));
   REQUIRE(origin.step());
   const kv_prefix prefix = share(origin, 20);
@@ -597,7 +620,7 @@ TEST_CASE("session: rewound into its prefix it keeps what stands before, and roo
 
 TEST_CASE("session: one that is all prefix has no room of its own, and a shorter one some") {
   const tiny_model model;
-  session origin = open_session(model.get(), {.context = 12});
+  session origin = open_exact(model.get(), {.context = 12});
   REQUIRE(origin.append(some_tokens(12)));
   REQUIRE(origin.step());
   session full = beside(origin, {.context = 12, .prefix = share(origin, 12)});
@@ -615,7 +638,7 @@ TEST_CASE("session: one that is all prefix has no room of its own, and a shorter
 
 TEST_CASE("session: prefixes that do not belong here are refused") {
   const tiny_model model, other;
-  session origin = open_session(model.get());
+  session origin = open_exact(model.get());
   REQUIRE(origin.append(some_tokens(9)));
   CHECK(origin.share(1).error().code() == error_code::invalid_argument);  // taken, but not computed
   REQUIRE(origin.step());
@@ -625,10 +648,9 @@ TEST_CASE("session: prefixes that do not belong here are refused") {
   CHECK(too_long.error().message() == "sharing 10 of 9 positions");
   const kv_prefix prefix = share(origin, 9);
 
-  session of_other = open_session(other.get()),
-          by_reference = open_session(model.get(), {.target = "reference"}),
+  session of_other = open_exact(other.get()), by_reference = open_exact(model.get(), {.target = "reference"}),
           fast = open_session(model.get(), {.mode = ocellus::precision::fast}),
-          narrow = open_session(model.get(), {.context = 8});
+          narrow = open_exact(model.get(), {.context = 8});
   for (session* s : {&of_other, &by_reference, &fast}) {
     REQUIRE(s->append(some_tokens(2)));
     CHECK(s->start(prefix).error().code() == error_code::invalid_argument);
@@ -651,7 +673,7 @@ TEST_CASE("session: a batch of questions behind one picture, each as if alone") 
   const image_embedding picture = some_picture(model.get());
   const auto opening = some_tokens(6);
   std::vector<session> alone;
-  session first = open_session(model.get(), {.batch = 8});
+  session first = open_exact(model.get(), {.batch = 8});
   REQUIRE(first.append(opening));
   REQUIRE(first.append(picture));
   REQUIRE(first.step());
@@ -659,7 +681,7 @@ TEST_CASE("session: a batch of questions behind one picture, each as if alone") 
   std::vector<session> all;
   for (std::uint32_t i = 0; i < 8; ++i) {
     all.push_back(beside(first, {.context = 60, .prefix = prefix}));
-    alone.push_back(open_session(model.get()));
+    alone.push_back(open_exact(model.get()));
     REQUIRE(alone[i].append(opening));
     REQUIRE(alone[i].append(picture));
     const auto question = some_tokens(1 + i * 5, 20 + i);
@@ -751,7 +773,7 @@ TEST_CASE("session: several pictures in one pass are each as if alone, in turns 
   };
   for (const ocellus::kernels* table : ocellus::cpu_kernels()) {
     INFO(std::string(table->name));
-    session alone = open_session(model.get(), {.target = table->name});
+    session alone = open_exact(model.get(), {.target = table->name});
     std::vector<std::vector<float>> expected;
     for (const ocellus::image_view& view : views) {
       image_embedding e;
@@ -760,7 +782,7 @@ TEST_CASE("session: several pictures in one pass are each as if alone, in turns 
     }
     for (const std::uint32_t room : {1u, 2u, 3u, 5u, 7u}) {
       INFO(room);
-      session s = open_session(model.get(), {.pictures = room, .target = table->name});
+      session s = open_exact(model.get(), {.pictures = room, .target = table->name});
       std::vector<image_embedding> to(5);
       CHECK(*s.encode(views, to) == step_state::done);
       for (std::size_t i = 0; i < 5; ++i) {
@@ -768,7 +790,7 @@ TEST_CASE("session: several pictures in one pass are each as if alone, in turns 
         if (room == 1) CHECK(same_bits(values_of(to[i]), expected[i]));
       }
       // With next to no time, and only what is missing: the same bits where the passes are the same.
-      session patient = open_session(model.get(), {.pictures = room, .target = table->name});
+      session patient = open_exact(model.get(), {.pictures = room, .target = table->name});
       std::vector<image_embedding> again(5);
       int calls = 0;
       for (;; ++calls) {
@@ -791,7 +813,7 @@ TEST_CASE("session: several pictures in one pass are each as if alone, in turns 
 TEST_CASE("session: pictures that are exchanged in the middle of a pass are seen") {
   const tiny_model model;
   const tiny_picture a(1), b(2), c(3);
-  session s = open_session(model.get(), {.pictures = 2}), plain = open_session(model.get(), {.pictures = 2});
+  session s = open_exact(model.get(), {.pictures = 2}), plain = open_exact(model.get(), {.pictures = 2});
   const ocellus::image_view first[] = {a.view, b.view}, second[] = {a.view, c.view};
   image_embedding begun[2], expected[2];
   for (int i = 0; i < 9; ++i) CHECK(*s.encode(first, begun, no_time) == step_state::more);
@@ -806,7 +828,7 @@ TEST_CASE("session: pictures that are exchanged in the middle of a pass are seen
 TEST_CASE("session: a pass of two pictures is not taken up by one of them") {
   const tiny_model model;
   const tiny_picture a(1), b(2);
-  session s = open_session(model.get(), {.pictures = 2}), plain = open_session(model.get());
+  session s = open_exact(model.get(), {.pictures = 2}), plain = open_exact(model.get());
   const ocellus::image_view both[] = {a.view, b.view};
   image_embedding begun[2], one, expected;
   for (int i = 0; i < 9; ++i) CHECK(*s.encode(both, begun, no_time) == step_state::more);
@@ -817,7 +839,7 @@ TEST_CASE("session: a pass of two pictures is not taken up by one of them") {
 
 TEST_CASE("session: pictures that cannot be encoded together say which and why") {
   const tiny_model model;
-  session s = open_session(model.get(), {.pictures = 2});
+  session s = open_exact(model.get(), {.pictures = 2});
   const tiny_picture good;
   const ocellus::image_view views[] = {good.view, ocellus::image_view{}};
   image_embedding to[2];
@@ -828,12 +850,12 @@ TEST_CASE("session: pictures that cannot be encoded together say which and why")
   CHECK(s.encode(views, std::span(to).first(1)).error().code() == error_code::invalid_argument);
   CHECK(*s.encode(std::span<const ocellus::image_view>(), std::span<image_embedding>()) == step_state::done);
   const tiny_model blind({.vision = false});
-  session words_only = open_session(blind.get());
+  session words_only = open_exact(blind.get());
   CHECK(words_only.encode(views, to).error().code() == error_code::no_vision);
   session_options watching;
   watching.watch = {nullptr,
                     [](void*, std::string_view, std::uint32_t, ocellus::tensor_view<const float>) {}};
-  session watched = open_session(model.get(), watching);
+  session watched = open_exact(model.get(), watching);
   CHECK(watched.encode(views, to).error().code() == error_code::unsupported);
   CHECK(watched.encode(std::span(views).first(1), std::span(to).first(1)));
 }
@@ -843,14 +865,14 @@ TEST_CASE("session: refused memory for the embeddings of several pictures, and t
   const tiny_picture a(1), b(2), c(3);
   const ocellus::image_view views[] = {a.view, b.view, c.view};
   image_embedding expected[3];
-  session plain = open_session(model.get(), {.pictures = 3});
+  session plain = open_exact(model.get(), {.pictures = 3});
   REQUIRE(plain.encode(views, expected));
   int refused = 0;
   for (std::size_t n = 1;; ++n) {
     counting_memory memory;
     host hooks;
     hooks.memory = memory.hooks();
-    session s = open_session(model.get(), {.pictures = 3}, hooks);
+    session s = open_exact(model.get(), {.pictures = 3}, hooks);
     image_embedding to[3];
     memory.fail(n, counting_memory::failing::once);
     const auto first = s.encode(views, to);

@@ -117,7 +117,7 @@ TEST_CASE("session: taking tokens is never cancelled") {
 
 TEST_CASE("session: tokens at once or one by one are the same conversation, but for rounding") {
   const tiny_model model;
-  session at_once = open_session(model.get()), one_by_one = open_session(model.get());
+  session at_once = open_exact(model.get()), one_by_one = open_exact(model.get());
   const auto tokens = some_tokens(70);
   REQUIRE(at_once.append(tokens));
   REQUIRE(at_once.step());

@@ -11,8 +11,10 @@ namespace ocellus_tests {
 
 inline constexpr std::uint32_t space = ' ';
 
-inline ocellus::chat open_chat(const ocellus::model& model, const ocellus::chat_options& options = {},
+/// In exact precision: answers are compared with what sessions compute in other pieces.
+inline ocellus::chat open_chat(const ocellus::model& model, ocellus::chat_options options = {},
                                const ocellus::host& hooks = {}) {
+  options.session.mode = ocellus::precision::exact;
   auto opened = ocellus::chat::open(model, options, hooks);
   INFO((opened ? std::string_view() : opened.error().message()));
   REQUIRE(opened);
@@ -42,7 +44,7 @@ inline std::vector<std::uint32_t> operator+(std::vector<std::uint32_t> a,
 inline std::vector<float> logits_of(const ocellus::model& model, const std::vector<std::uint32_t>& context,
                                     const ocellus::image_embedding* picture = nullptr,
                                     std::size_t picture_at = 0) {
-  auto s = ocellus::session::open(model);
+  auto s = ocellus::session::open(model, {.mode = ocellus::precision::exact});
   REQUIRE(s);
   const std::span<const std::uint32_t> all(context);
   REQUIRE(s->append(all.first(picture_at)));

@@ -19,6 +19,13 @@ inline ocellus::session open_session(const ocellus::model& model,
   return std::move(*opened);
 }
 
+/// In exact precision, for what is compared with something computed in another way.
+inline ocellus::session open_exact(const ocellus::model& model, ocellus::session_options options = {},
+                                   const ocellus::host& hooks = {}) {
+  options.mode = ocellus::precision::exact;
+  return open_session(model, options, hooks);
+}
+
 inline std::vector<std::uint32_t> some_tokens(std::size_t n, std::uint32_t seed = 3) {
   std::vector<std::uint32_t> tokens(n);
   for (std::size_t i = 0; i < n; ++i)
