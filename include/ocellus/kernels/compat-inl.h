@@ -102,6 +102,15 @@ HWY_INLINE void prefetch_later(const std::byte* p) {
 #endif
 }
 
+/// Asks for a line that will be stored to.
+HWY_INLINE void prefetch_to_store(const std::byte* p) {
+#if HWY_COMPILER_MSVC
+  hwy::Prefetch(p);
+#else
+  __builtin_prefetch(p, 1, 3);
+#endif
+}
+
 /// Stores zeros to [from, to) of a row; both are multiples of nothing.
 HWY_INLINE void zero_fill(float* row, std::size_t from, std::size_t to) {
   if (from < to) std::memset(row + from, 0, (to - from) * sizeof(float));

@@ -155,30 +155,40 @@ HWY_INLINE void store_panel(const int8_vec::f32 (&totals)[int8_panel_vectors][R]
   }
 }
 
-/// R rows by one panel over all of K, straight from the file's lines: when there are too few rows to decode them in
-/// advance. out: [R, 16]
-template <class Format, std::size_t R>
-HWY_NOINLINE void int8_stream(const int8_rows& x, const std::byte* HWY_RESTRICT w,
-                              const std::byte* HWY_RESTRICT scales, float* HWY_RESTRICT out,
+/// R rows by P panels, one or two, over all of K, straight from the file's lines: when there are too few rows to decode
+/// them in advance. Two are two streams of memory, which a core reads a little faster than one. w, scales: of the first
+/// panel, the other is `step` panels of w_size and k bytes on; out: [R, 16], and as many, 16 * step on
+template <class Format, std::size_t R, std::size_t P>
+HWY_NOINLINE void int8_stream(const int8_rows& x, const std::byte* HWY_RESTRICT w, std::size_t w_size,
+                              std::size_t step, const std::byte* HWY_RESTRICT scales, float* HWY_RESTRICT out,
                               std::size_t out_row) {
+  static_assert(P == 1 || P == 2);
   constexpr std::size_t group_bytes = quant_group / Format::line_columns * line_bytes;
   const std::size_t x_row = int8_rows::row_bytes(x.k);
   const std::int8_t* codes = x.codes(0);
   const auto* x_scales = reinterpret_cast<const std::byte*>(x.scales(0));
   const auto* starts = reinterpret_cast<const std::byte*>(x.starts(0));
-  int8_vec::f32 totals[int8_panel_vectors][R];
-  clear_panel<0>(totals);
+  int8_vec::f32 totals[P][int8_panel_vectors][R];
+  clear_panel<0>(totals[0]);
+  clear_panel<0>(totals[P - 1]);
   for (std::size_t k = 0; k < x.k; k += quant_group) {
-    for (std::size_t i = 0; i < group_bytes; i += line_bytes) int8_vec::prefetch(w + int8_prefetch_bytes + i);
-    int8_vec::prefetch(scales + int8_prefetch_scale_bytes);
-    stream_group<Format, 0>(totals, w, scales, codes, x_scales, starts, x_row);
+    for (std::size_t p = 0; p < P; ++p) {
+      for (std::size_t i = 0; i < group_bytes; i += line_bytes)
+        int8_vec::prefetch(w + p * step * w_size + int8_prefetch_bytes + i);
+      int8_vec::prefetch(scales + p * step * x.k + int8_prefetch_scale_bytes);
+    }
+    stream_group<Format, 0>(totals[0], w, scales, codes, x_scales, starts, x_row);
+    if constexpr (P == 2)
+      stream_group<Format, 0>(totals[1], w + step * w_size, scales + step * x.k, codes, x_scales, starts,
+                              x_row);
     w += group_bytes;
     scales += panel_rows * sizeof(f16);
     codes += quant_group;
     x_scales += sizeof(float);
     starts += sizeof(std::int32_t);
   }
-  store_panel<0>(totals, out, out_row);
+  store_panel<0>(totals[0], out, out_row);
+  if constexpr (P == 2) store_panel<0>(totals[1], out + step * panel_rows, out_row);
 }
 
 /// A part of a panel, and of its scales.
@@ -295,7 +305,7 @@ struct int8_stream_call {
   std::size_t out_row;
   template <std::size_t R>
   HWY_INLINE void run() const {
-    int8_stream<Format, R>(x, w, scales, out, out_row);
+    int8_stream<Format, R, 1>(x, w, 0, 0, scales, out, out_row);
   }
 };
 
@@ -327,13 +337,24 @@ HWY_NOINLINE void int8_sums(const int8_rows& x, std::size_t rows, const dot_pane
   // Few rows are multiplied by weights as they are read, stream_rows at a time: from the second time on a panel comes from the
   // cache, and is decoded in less time than it takes to do that once into memory.
   if (rows <= int8_vec::few_rows) {
-    for (std::size_t p = 0; p < w.count; ++p) {
+    // One row in two streams, each on through half of the panels.
+    const std::size_t half = rows == 1 ? w.count / 2 : 0;
+    for (std::size_t p = 0; p < half; ++p) {
+      int8_stream<Format, 1, 2>(x, w.codes + p * w.size, w.size, half, w.scales + p * x.k,
+                                out + p * panel_rows, out_row);
+    }
+    for (std::size_t p = 2 * half; p < w.count; ++p) {
       for (std::size_t r = 0; r < rows; r += int8_vec::stream_rows) {
         with_rows<int8_vec::stream_rows>(
             rows - r < int8_vec::stream_rows ? rows - r : int8_vec::stream_rows,
             int8_stream_call<Format>{x.from(r), w.codes + p * w.size, w.scales + p * x.k,
                                      out + r * out_row + p * panel_rows, out_row});
       }
+    }
+    // The first lines of what probably comes next.
+    for (std::size_t i = 0; i < int8_prefetch_bytes; i += line_bytes) {
+      int8_vec::prefetch(w.next_codes + i);
+      if (half != 0) int8_vec::prefetch(w.next_codes + half * w.size + i);
     }
     return;
   }
