@@ -81,7 +81,7 @@ def draw_ratios(result, path):
     width = d.width - left - right
     largest = max(1.2, max(r["ratio"] for r in rows))
     d.text(16, 28, "How many times as fast: ocellus against llama.cpp and PyTorch", "title")
-    d.text(16, 48, machine_of(result) + f"; medians of {result['rounds']} interleaved rounds; beside a bar ocellus : peer", "note")
+    d.text(16, 48, machine_of(result) + f"; medians of interleaved rounds; beside a bar ocellus : peer", "note")
     bottom = d.height - 36
     step = step_of(largest)
     for i in range(int(largest / step) + 1):
