@@ -56,6 +56,7 @@ HWY_INLINE f32_vec splat_pair(const float* p) {
 
 // Highway emulates the conversions from and to f16 where there are no instructions for them, but wrongly for infinity,
 // NaN and ties.
+#undef OCELLUS_CONVERTS_F16
 #if (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)) || HWY_ARCH_ARM_A64
 #define OCELLUS_CONVERTS_F16 1
 #else
