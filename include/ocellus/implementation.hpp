@@ -46,12 +46,17 @@
 #include "ocellus/image/stb_image.ipp"
 #include "ocellus/image/view.ipp"
 
+#include "ocellus/kernels/arm_dots.ipp"
 #include "ocellus/kernels/cpu.ipp"
 #include "ocellus/kernels/cpu_memory.ipp"
 #include "ocellus/kernels/packed.ipp"
 #include "ocellus/kernels/quantize.ipp"
 #include "ocellus/kernels/quantize_search.ipp"
 #include "ocellus/kernels/reference.ipp"
+#include "ocellus/kernels/x86_bf16_attention.ipp"
+#include "ocellus/kernels/x86_bf16_dots.ipp"
+#include "ocellus/kernels/x86_dots.ipp"
+#include "ocellus/kernels/x86_int8_dots.ipp"
 
 #include "ocellus/model/checkpoint.ipp"
 #include "ocellus/model/checkpoint_names.ipp"

@@ -113,9 +113,9 @@ struct neon_dots {
       const std::uint32_t bits = vmaxvq_u32(most);
       float largest;
       std::memcpy(&largest, &bits, sizeof largest);
-      const bool small = largest < int8_smallest;
-      const float inverse = small ? 0.0f : int8_largest / largest;
-      *scales++ = small ? 0.0f : largest * (1.0f / int8_largest);
+      const bool is_zero = largest < int8_smallest;
+      const float inverse = is_zero ? 0.0f : int8_largest / largest;
+      *scales++ = is_zero ? 0.0f : largest * (1.0f / int8_largest);
       for (std::size_t i = 0; i < quant_group; i += 8) {
         const int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(from + i), inverse));
         const int32x4_t high = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(from + i + 4), inverse));

@@ -85,7 +85,9 @@ OCELLUS_BF16_INLINE __m512 load_cached(const std::byte* p, std::size_t n) {
 /// 2^x with a relative error below 8e-5, which is small against bf16's; 0 below -126. NaN stays NaN.
 OCELLUS_BF16_INLINE __m512 exp2_rough(__m512 x) {
   x = _mm512_max_ps(_mm512_set1_ps(-127.0f), x);  // of NaN and a number this operation takes the second
-  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  // To the nearest integer: behind 1.5 * 2^23 there is no room for a fraction.
+  const __m512 unit = _mm512_set1_ps(12582912.0f);
+  const __m512 n = _mm512_sub_ps(_mm512_add_ps(x, unit), unit);
   const __m512 r = _mm512_sub_ps(x, n);
   __m512 p = _mm512_set1_ps(5.51716691e-2f);
   p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.42611122e-1f));

@@ -55,9 +55,9 @@ inline void int8_quantize_row(const float* from, const int8_rows& x, std::size_t
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
     half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
     const float largest = _mm_cvtss_f32(_mm_castsi128_ps(half));
-    const bool small = largest < int8_smallest;
-    const __m256 inverse = _mm256_set1_ps(small ? 0.0f : int8_largest / largest);
-    *scales++ = small ? 0.0f : largest * (1.0f / int8_largest);
+    const bool is_zero = largest < int8_smallest;
+    const __m256 inverse = _mm256_set1_ps(is_zero ? 0.0f : int8_largest / largest);
+    *scales++ = is_zero ? 0.0f : largest * (1.0f / int8_largest);
     const __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v0, inverse)),
                                            _mm256_cvtps_epi32(_mm256_mul_ps(v1, inverse)));
     const __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v2, inverse)),
