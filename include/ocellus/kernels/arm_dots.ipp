@@ -125,12 +125,7 @@ struct neon_dots {
   }
   static void int8_sums(const int8_rows& x, std::size_t rows, const dot_panels& w, float* out,
                         std::size_t out_row, void* scratch) noexcept {
-    auto& block = *static_cast<dots_neon::int8_scratch*>(scratch);
-    if (w.format == weight_format::q8) {
-      dots_neon::int8_sums<dots_neon::q8_codes>(x, rows, w, out, out_row, block);
-    } else {
-      dots_neon::int8_sums<dots_neon::q4_codes>(x, rows, w, out, out_row, block);
-    }
+    dots_neon::int8_sums_of_format(x, rows, w, out, out_row, scratch);
   }
 };
 

@@ -405,3 +405,14 @@ HWY_NOINLINE void int8_sums(const int8_rows& x, std::size_t rows, const dot_pane
     }
   }
 }
+
+/// int8_sums of the format that w has. scratch: an int8_scratch
+inline void int8_sums_of_format(const int8_rows& x, std::size_t rows, const dot_panels& w, float* out,
+                                std::size_t out_row, void* scratch) noexcept {
+  auto& block = *static_cast<int8_scratch*>(scratch);
+  if (w.format == weight_format::q8) {
+    int8_sums<q8_codes>(x, rows, w, out, out_row, block);
+  } else {
+    int8_sums<q4_codes>(x, rows, w, out, out_row, block);
+  }
+}

@@ -22,6 +22,10 @@
 
 namespace ocellus::inline OCELLUS_ABI {
 
+/// A caller that cuts the rows of a pass into several calls gives none of them fewer: an entry may compute fewer in another
+/// way, and a row has the same bits however a pass was cut.
+inline constexpr std::uint32_t least_part_rows = 16;
+
 /// The largest head size that attention and rotary_append take (their scratch is sized for it).
 inline constexpr std::uint32_t max_head_size = 256;
 

@@ -281,44 +281,103 @@ inline void linear_epilogue(const linear_output& o, std::size_t row, std::size_t
   }
 }
 
-/// How the product of T rows with one weight is cut into tasks.
-struct linear_plan {
-  std::size_t k;           // padded; also the bytes of a panel's scales
-  std::size_t panel_size;  // bytes
-  std::size_t panels;
-  std::size_t task_panels;
-  std::size_t task_rows;
-  std::size_t column_tasks;
-  std::size_t tasks;
-  bool one_by_one = false;
+/// The part of a product that a task computes.
+struct output_part {
+  std::size_t panel, panel_count;
+  std::size_t row, rows;
+};
 
-  linear_plan(const packed_matrix& w, std::size_t rows) noexcept
+/// How the product of T rows with one weight is cut into tasks: of task_panels panels and task_rows rows.
+struct output_plan {
+  std::size_t k = 0;           // padded; also the bytes of a panel's scales
+  std::size_t panel_size = 0;  // bytes
+  std::size_t panels = 0;
+  std::size_t task_panels = 0;
+  std::size_t task_rows = 0;
+  std::size_t column_tasks = 0;
+  std::size_t tasks = 0;
+
+  output_plan() noexcept = default;  // no tasks
+  explicit output_plan(const packed_matrix& w) noexcept
       : k(round_up<std::size_t>(w.k, column_pad)),
         panel_size(static_cast<std::size_t>(panel_bytes(w.format, w.k).value())),
-        panels((w.n + panel_rows - 1) / panel_rows) {
-    // Two or three rows of q4 take less time one by one than to widen the weights into memory.
-    if (rows <= (w.format == weight_format::q4 ? few_q4_rows : 1)) {
-      task_panels = (std::max)(row_task_bytes / panel_size, std::size_t{1});
-      task_rows = rows;
-      one_by_one = true;
-    } else {
-      task_panels = group_columns / panel_rows;
-      const std::size_t blocks = (rows + most_task_rows - 1) / most_task_rows;
-      const std::size_t even = (rows + blocks - 1) / blocks;
-      task_rows = (even + tile_rows - 1) / tile_rows * tile_rows;
-    }
+        panels((w.n + panel_rows - 1) / panel_rows) {}
+  void cut(std::size_t rows, std::size_t panels_of_task, std::size_t rows_of_task) noexcept {
+    task_panels = panels_of_task;
+    task_rows = rows_of_task;
     column_tasks = (panels + task_panels - 1) / task_panels;
     tasks = column_tasks * ((rows + task_rows - 1) / task_rows);
+  }
+  [[nodiscard]] output_part part(std::size_t task, std::size_t rows) const noexcept {
+    const std::size_t panel = task % column_tasks * task_panels, row = task / column_tasks * task_rows;
+    return {panel, (std::min)(task_panels, panels - panel), row, (std::min)(task_rows, rows - row)};
+  }
+};
+
+/// Rows of each of as few equal blocks as can be, of at most `most`.
+[[nodiscard]] inline std::size_t even_rows(std::size_t rows, std::size_t most) noexcept {
+  const std::size_t blocks = (rows + most - 1) / most;
+  return (rows + blocks - 1) / blocks;
+}
+
+inline constexpr std::uint32_t most_outputs = 8;  // that are multiplied together
+
+/// Runs run(output, its plan, task of that plan, worker) for all tasks of the outputs; plan_of(output) says how each is
+/// cut. Plans are made once: a task of one row lasts a few microseconds.
+template <class PlanOf, class Run>
+void for_output_tasks(context& ctx, const linear_output* outputs, std::uint32_t count, const PlanOf& plan_of,
+                      const Run& run) noexcept {
+  for (; count != 0;) {
+    const std::uint32_t part = (std::min)(count, most_outputs);
+    decltype(plan_of(*outputs)) plans[most_outputs];
+    std::size_t tasks = 0;
+    for (std::uint32_t i = 0; i < part; ++i) tasks += (plans[i] = plan_of(outputs[i])).tasks;
+    ctx.parallel(static_cast<std::uint32_t>(tasks), [&](std::uint32_t task, std::uint32_t worker) {
+      std::size_t index = task, i = 0;
+      while (index >= plans[i].tasks) index -= plans[i++].tasks;
+      run(outputs[i], plans[i], index, worker);
+    });
+    outputs += part;
+    count -= part;
+  }
+}
+
+/// Calls body with the lines of a format: f32_lines() and so on.
+template <class Body>
+void with_lines(weight_format format, const Body& body) {
+  switch (format) {
+    case weight_format::f32:
+      return body(f32_lines());
+    case weight_format::f16:
+      return body(f16_lines());
+    case weight_format::bf16:
+      return body(bf16_lines());
+    case weight_format::q8:
+      return body(q8_lines());
+    case weight_format::q4:
+      return body(q4_lines());
+  }
+}
+
+struct linear_plan : output_plan {
+  bool one_by_one = false;
+
+  linear_plan() noexcept = default;
+  linear_plan(const packed_matrix& w, std::size_t rows) noexcept : output_plan(w) {
+    // Two or three rows of q4 take less time one by one than to widen the weights into memory.
+    if (rows <= (w.format == weight_format::q4 ? few_q4_rows : 1)) {
+      one_by_one = true;
+      cut(rows, (std::max)(row_task_bytes / panel_size, std::size_t{1}), rows);
+    } else {
+      cut(rows, group_columns / panel_rows, round_up(even_rows(rows, most_task_rows), tile_rows));
+    }
   }
 };
 
 template <class Lines>
 HWY_NOINLINE void linear_task(context& ctx, const matrix& x, const linear_output& o, const linear_plan& plan,
                               std::size_t task, std::uint32_t worker) {
-  const std::size_t panel = task % plan.column_tasks * plan.task_panels;
-  const std::size_t panel_count = (std::min)(plan.task_panels, plan.panels - panel);
-  const std::size_t row = task / plan.column_tasks * plan.task_rows;
-  const std::size_t rows = (std::min)(plan.task_rows, x.rows - row);
+  const auto [panel, panel_count, row, rows] = plan.part(task, x.rows);
   const std::byte* weights = cpu_panels(o.weight) + panel * plan.panel_size;
   const std::byte* scales = Lines::quantized ? cpu_scales(o.weight) + panel * plan.k : nullptr;
   float* out = cpu_row(o.out, row) + panel * panel_rows;
@@ -347,32 +406,12 @@ HWY_NOINLINE void linear_task(context& ctx, const matrix& x, const linear_output
 
 void linear(context& ctx, const matrix& x, const linear_output* outputs, std::uint32_t count) noexcept {
   if (x.rows == 0) return;
-  std::size_t tasks = 0;
-  for (std::uint32_t i = 0; i < count; ++i) tasks += linear_plan(outputs[i].weight, x.rows).tasks;
-  ctx.parallel(static_cast<std::uint32_t>(tasks), [&](std::uint32_t task, std::uint32_t worker) {
-    const linear_output* o = outputs;
-    std::size_t index = task;
-    for (;; ++o) {
-      const linear_plan plan(o->weight, x.rows);
-      if (index >= plan.tasks) {
-        index -= plan.tasks;
-        continue;
-      }
-      switch (o->weight.format) {
-        case weight_format::f32:
-          return linear_task<f32_lines>(ctx, x, *o, plan, index, worker);
-        case weight_format::f16:
-          return linear_task<f16_lines>(ctx, x, *o, plan, index, worker);
-        case weight_format::bf16:
-          return linear_task<bf16_lines>(ctx, x, *o, plan, index, worker);
-        case weight_format::q8:
-          return linear_task<q8_lines>(ctx, x, *o, plan, index, worker);
-        case weight_format::q4:
-          return linear_task<q4_lines>(ctx, x, *o, plan, index, worker);
-      }
-      return;
-    }
-  });
+  for_output_tasks(
+      ctx, outputs, count, [&](const linear_output& o) { return linear_plan(o.weight, x.rows); },
+      [&](const linear_output& o, const linear_plan& plan, std::size_t task, std::uint32_t worker) {
+        with_lines(o.weight.format,
+                   [&](auto lines) { linear_task<decltype(lines)>(ctx, x, o, plan, task, worker); });
+      });
 }
 
 }  // namespace HWY_NAMESPACE

@@ -23,39 +23,21 @@ inline constexpr std::size_t fast_rows_of_task = 512;  // x of a K block: 512 Ki
 // Weights that a task of few rows reads: with 128 KiB a core reads 7 per cent less.
 inline constexpr std::size_t fast_few_row_bytes = std::size_t{512} << 10;
 
-inline constexpr std::uint32_t most_outputs = 8;  // that are multiplied together
-
 template <class Dots>
 linear_way linear_way_of(weight_format format, std::size_t rows) {
   if (is_quantized(format)) return linear_way::int8;
-  if (!Dots::has_bf16 || (format != weight_format::bf16 && rows < column_pad / 4)) return linear_way::exact;
+  if (!Dots::has_bf16 || (format != weight_format::bf16 && rows < least_part_rows)) return linear_way::exact;
   return linear_way::bf16;
 }
 
-/// How the product of T rows with one weight is cut into tasks.
-struct fast_plan {
-  std::size_t k = 0;           // padded; also the bytes of a panel's scales
-  std::size_t panel_size = 0;  // bytes
-  std::size_t panels = 0;
-  std::size_t task_panels = 0;
-  std::size_t task_rows = 0;
-  std::size_t column_tasks = 0;
-  std::size_t tasks = 0;
-
-  fast_plan() noexcept = default;
-  fast_plan(const packed_matrix& w, std::size_t rows, std::size_t few_rows) noexcept
-      : k(round_up<std::size_t>(w.k, column_pad)),
-        panel_size(static_cast<std::size_t>(panel_bytes(w.format, w.k).value())),
-        panels((w.n + panel_rows - 1) / panel_rows) {
-    constexpr std::size_t whole = group_columns / panel_rows;  // a zero tail lies in one task
-    task_panels =
-        rows > few_rows ? whole : (std::max)(fast_few_row_bytes / panel_size / whole, std::size_t{1}) * whole;
-    const std::size_t blocks = (rows + fast_rows_of_task - 1) / fast_rows_of_task;
-    task_rows = (rows + blocks - 1) / blocks;
-    column_tasks = (panels + task_panels - 1) / task_panels;
-    tasks = column_tasks * blocks;
-  }
-};
+inline output_plan fast_plan(const packed_matrix& w, std::size_t rows, std::size_t few_rows) noexcept {
+  constexpr std::size_t whole = group_columns / panel_rows;  // a zero tail lies in one task
+  output_plan plan(w);
+  const std::size_t groups =
+      rows > few_rows ? 1 : (std::max)(fast_few_row_bytes / plan.panel_size / whole, std::size_t{1});
+  plan.cut(rows, groups * whole, even_rows(rows, fast_rows_of_task));
+  return plan;
+}
 
 /// What one worker needs.
 template <class Dots>
@@ -66,11 +48,8 @@ struct fast_scratch {
 
 template <class Dots>
 HWY_NOINLINE void fast_task(context& ctx, linear_way way, const matrix& x, const linear_output& o,
-                            const fast_plan& plan, std::size_t task, std::uint32_t worker) {
-  const std::size_t panel = task % plan.column_tasks * plan.task_panels;
-  const std::size_t panel_count = (std::min)(plan.task_panels, plan.panels - panel);
-  const std::size_t row = task / plan.column_tasks * plan.task_rows;
-  const std::size_t rows = (std::min)(plan.task_rows, x.rows - row);
+                            const output_plan& plan, std::size_t task, std::uint32_t worker) {
+  const auto [panel, panel_count, row, rows] = plan.part(task, x.rows);
   const bool quantized = is_quantized(o.weight.format);
   // The panels that this worker will probably take next, if there are so many.
   const std::size_t skip = ctx.workers() * plan.task_panels;
@@ -119,38 +98,29 @@ void fast_prepare(context& ctx, linear_way way, const matrix& x) {
   }
 }
 
-/// The products of up to most_outputs outputs that go the same way. Plans are made once: a task of one row lasts a few
-/// microseconds.
-template <class Dots>
-void fast_products(context& ctx, linear_way way, const matrix& x, const linear_output* outputs,
-                   std::uint32_t count) {
-  fast_plan plans[most_outputs];
-  std::size_t tasks = 0;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    if (linear_way_of<Dots>(outputs[i].weight.format, x.rows) != way) continue;
-    plans[i] = fast_plan(outputs[i].weight, x.rows, Dots::few_rows);
-    tasks += plans[i].tasks;
-  }
-  if (tasks == 0) return;
-  fast_prepare<Dots>(ctx, way, x);
-  ctx.parallel(static_cast<std::uint32_t>(tasks), [&](std::uint32_t task, std::uint32_t worker) {
-    std::size_t index = task, i = 0;
-    while (index >= plans[i].tasks) index -= plans[i++].tasks;
-    fast_task<Dots>(ctx, way, x, outputs[i], plans[i], index, worker);
-  });
-}
-
 template <class Dots>
 void linear_fast(context& ctx, const matrix& x, const linear_output* outputs, std::uint32_t count) noexcept {
   if (x.rows == 0) return;
-  for (std::uint32_t first = 0; first < count; first += most_outputs) {
-    const std::uint32_t part = (std::min)(count - first, most_outputs);
-    for (const linear_way way : {linear_way::int8, linear_way::bf16}) {
-      fast_products<Dots>(ctx, way, x, outputs + first, part);
+  for (const linear_way way : {linear_way::int8, linear_way::bf16, linear_way::exact}) {
+    const auto goes = [&](const linear_output& o) {
+      return linear_way_of<Dots>(o.weight.format, x.rows) == way;
+    };
+    if (std::none_of(outputs, outputs + count, goes)) continue;
+    if (way == linear_way::exact) {
+      for (const linear_output* o = outputs; o != outputs + count; ++o) {
+        if (goes(*o)) linear(ctx, x, o, 1);
+      }
+      continue;
     }
-  }
-  for (const linear_output* o = outputs; o != outputs + count; ++o) {
-    if (linear_way_of<Dots>(o->weight.format, x.rows) == linear_way::exact) linear(ctx, x, o, 1);
+    fast_prepare<Dots>(ctx, way, x);
+    for_output_tasks(
+        ctx, outputs, count,
+        [&](const linear_output& o) {
+          return goes(o) ? fast_plan(o.weight, x.rows, Dots::few_rows) : output_plan();
+        },
+        [&](const linear_output& o, const output_plan& plan, std::size_t task, std::uint32_t worker) {
+          fast_task<Dots>(ctx, way, x, o, plan, task, worker);
+        });
   }
 }
 

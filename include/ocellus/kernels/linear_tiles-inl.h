@@ -28,7 +28,6 @@ inline constexpr std::size_t tile_height = 16;                 // rows of a tile
 inline constexpr std::size_t tile_row_bytes = 64;              // of each row of a tile
 inline constexpr std::size_t tile_depth = tile_row_bytes / 2;  // columns of K that a product of tiles takes
 inline constexpr std::size_t tile_lines = tile_depth / 2;      // lines of a panel that are a tile
-inline constexpr std::size_t tiles_least_rows = tile_height;
 inline constexpr std::size_t tiles_row_block = 2 * tile_height;
 inline constexpr std::size_t tiles_k_block = 256;
 inline constexpr std::size_t tiles_group = group_columns / panel_rows;  // panels
@@ -173,30 +172,14 @@ HWY_NOINLINE void multiply_tiles(Tiles& tiles, const std::byte* x, std::size_t r
   if constexpr (TwoTiles && TwoPanels) tiles.template store<sums_11>(below + panel_rows, sums_stride);
 }
 
-/// How the product of T rows with one weight is cut into tasks.
-struct tiles_plan {
-  std::size_t k;           // padded; also the bytes of a panel's scales
-  std::size_t panel_size;  // bytes
-  std::size_t panels;
-  std::size_t task_panels;
-  std::size_t task_rows;
-  std::size_t column_tasks;
-  std::size_t tasks;
-
-  tiles_plan(const packed_matrix& w, std::size_t rows) noexcept
-      : k(round_up<std::size_t>(w.k, column_pad)),
-        panel_size(static_cast<std::size_t>(panel_bytes(w.format, w.k).value())),
-        panels((w.n + panel_rows - 1) / panel_rows) {
-    // The more outputs a task has, the less often is the input read from beyond the second-level cache.
-    task_panels =
-        (std::min)(round_up<std::size_t>((panels + tiles_column_tasks - 1) / tiles_column_tasks, tiles_group),
-                   tiles_task_panels);
-    const std::size_t blocks = (rows + tiles_task_rows - 1) / tiles_task_rows;
-    task_rows = round_up<std::size_t>((rows + blocks - 1) / blocks, tiles_row_block);
-    column_tasks = (panels + task_panels - 1) / task_panels;
-    tasks = column_tasks * ((rows + task_rows - 1) / task_rows);
-  }
-};
+inline output_plan tiles_plan(const packed_matrix& w, std::size_t rows) noexcept {
+  output_plan plan(w);
+  // The more outputs a task has, the less often is the input read from beyond the second-level cache.
+  const std::size_t share = (plan.panels + tiles_column_tasks - 1) / tiles_column_tasks;
+  plan.cut(rows, (std::min)(round_up(share, tiles_group), tiles_task_panels),
+           round_up(even_rows(rows, tiles_task_rows), tiles_row_block));
+  return plan;
+}
 
 /// What one worker needs.
 struct tiles_scratch {
@@ -245,11 +228,8 @@ HWY_NOINLINE void multiply_group(Tiles& tiles, const tile_input& x, std::size_t 
 
 template <class Lines, class Tiles>
 HWY_NOINLINE void tiles_task(context& ctx, const tile_input& x, const linear_output& o,
-                             const tiles_plan& plan, std::size_t task, std::uint32_t worker) {
-  const std::size_t panel = task % plan.column_tasks * plan.task_panels;
-  const std::size_t panel_count = (std::min)(plan.task_panels, plan.panels - panel);
-  const std::size_t row = task / plan.column_tasks * plan.task_rows;
-  const std::size_t rows = (std::min)(plan.task_rows, x.rows - row);
+                             const output_plan& plan, std::size_t task, std::uint32_t worker) {
+  const auto [panel, panel_count, row, rows] = plan.part(task, x.rows);
   const std::byte* panels = cpu_panels(o.weight) + panel * plan.panel_size;
   const std::byte* scales = Lines::quantized ? cpu_scales(o.weight) + panel * plan.k : nullptr;
   auto& scratch = *static_cast<tiles_scratch*>(ctx.scratch(worker));
@@ -319,35 +299,16 @@ inline void round_input(context& ctx, const matrix& x, const tile_input& to) {
 /// Tiles: x86_tiles or model_tiles. FewRows: linear() of another table, for what has too few rows for tiles.
 template <class Tiles, auto FewRows>
 void linear_tiles(context& ctx, const matrix& x, const linear_output* outputs, std::uint32_t count) noexcept {
-  if (x.rows < tiles_least_rows) return FewRows(ctx, x, outputs, count);
+  static_assert(tile_height == least_part_rows);
+  if (x.rows < least_part_rows) return FewRows(ctx, x, outputs, count);
   const tile_input in{ctx.shared_scratch(), x.rows, round_up<std::size_t>(x.cols, column_pad)};
   round_input(ctx, x, in);
-  std::size_t tasks = 0;
-  for (std::uint32_t i = 0; i < count; ++i) tasks += tiles_plan(outputs[i].weight, x.rows).tasks;
-  ctx.parallel(static_cast<std::uint32_t>(tasks), [&](std::uint32_t task, std::uint32_t worker) {
-    const linear_output* o = outputs;
-    std::size_t index = task;
-    for (;; ++o) {
-      const tiles_plan plan(o->weight, x.rows);
-      if (index >= plan.tasks) {
-        index -= plan.tasks;
-        continue;
-      }
-      switch (o->weight.format) {
-        case weight_format::f32:
-          return tiles_task<f32_lines, Tiles>(ctx, in, *o, plan, index, worker);
-        case weight_format::f16:
-          return tiles_task<f16_lines, Tiles>(ctx, in, *o, plan, index, worker);
-        case weight_format::bf16:
-          return tiles_task<bf16_lines, Tiles>(ctx, in, *o, plan, index, worker);
-        case weight_format::q8:
-          return tiles_task<q8_lines, Tiles>(ctx, in, *o, plan, index, worker);
-        case weight_format::q4:
-          return tiles_task<q4_lines, Tiles>(ctx, in, *o, plan, index, worker);
-      }
-      return;
-    }
-  });
+  for_output_tasks(
+      ctx, outputs, count, [&](const linear_output& o) { return tiles_plan(o.weight, x.rows); },
+      [&](const linear_output& o, const output_plan& plan, std::size_t task, std::uint32_t worker) {
+        with_lines(o.weight.format,
+                   [&](auto lines) { tiles_task<decltype(lines), Tiles>(ctx, in, o, plan, task, worker); });
+      });
 }
 
 /// A table that multiplies many rows with tiles and is like `other` in the rest.

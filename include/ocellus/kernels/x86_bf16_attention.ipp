@@ -18,8 +18,6 @@
 #include "ocellus/kernels/attention_plan.hpp"
 #include "ocellus/kernels/x86_intrinsics.hpp"
 
-#define OCELLUS_BF16_INLINE inline __attribute__((always_inline))
-
 HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16")
 namespace ocellus::inline OCELLUS_ABI {
 namespace detail {
@@ -50,29 +48,27 @@ struct scratch {
 static_assert(most_keys % tile_keys == 0 && most_keys % 2 == 0);
 
 /// sum + the products of the two bf16 in each lane
-OCELLUS_BF16_INLINE __m512 add_pair_products(__m512 sum, __m512i a, __m512i b) {
+HWY_INLINE __m512 add_pair_products(__m512 sum, __m512i a, __m512i b) {
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
 }
 /// The f32 of two vectors as bf16, low's first.
-OCELLUS_BF16_INLINE __m512i round_to_bf16(__m512 low, __m512 high) {
-  return (__m512i)_mm512_cvtne2ps_pbh(high, low);
-}
+HWY_INLINE __m512i round_to_bf16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 /// As pairs: lane i holds even's and odd's lane i.
-OCELLUS_BF16_INLINE __m512i round_to_pairs(__m512 even, __m512 odd) {
+HWY_INLINE __m512i round_to_pairs(__m512 even, __m512 odd) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
                                          22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return _mm512_permutexvar_epi16(order, round_to_bf16(even, odd));
 }
 
-OCELLUS_BF16_INLINE __mmask16 first_lanes(std::size_t n) {
+HWY_INLINE __mmask16 first_lanes(std::size_t n) {
   return static_cast<__mmask16>(n >= lanes ? 0xffffu : (1u << n) - 1);
 }
 /// The first n of 16 values at p, then zeros; nothing behind them is read.
-OCELLUS_BF16_INLINE __m512 load_part(const float* p, std::size_t n) {
+HWY_INLINE __m512 load_part(const float* p, std::size_t n) {
   return _mm512_maskz_loadu_ps(first_lanes(n), p);
 }
 template <dtype Type>
-OCELLUS_BF16_INLINE __m512 load_cached(const std::byte* p, std::size_t n) {
+HWY_INLINE __m512 load_cached(const std::byte* p, std::size_t n) {
   if constexpr (Type == dtype::f16) {
     const __m256i half = n >= lanes ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
                                     : _mm256_maskz_loadu_epi16(first_lanes(n), p);
@@ -83,7 +79,7 @@ OCELLUS_BF16_INLINE __m512 load_cached(const std::byte* p, std::size_t n) {
 }
 
 /// 2^x with a relative error below 8e-5, which is small against bf16's; 0 below -126. NaN stays NaN.
-OCELLUS_BF16_INLINE __m512 exp2_rough(__m512 x) {
+HWY_INLINE __m512 exp2_rough(__m512 x) {
   x = _mm512_max_ps(_mm512_set1_ps(-127.0f), x);  // of NaN and a number this operation takes the second
   // To the nearest integer: behind 1.5 * 2^23 there is no room for a fraction.
   const __m512 unit = _mm512_set1_ps(12582912.0f);
@@ -101,7 +97,7 @@ OCELLUS_BF16_INLINE __m512 exp2_rough(__m512 x) {
 
 /// Transposes 4 x 4 lanes of each 128 bits, four rows at a time.
 template <std::size_t I>
-OCELLUS_BF16_INLINE void transpose_lanes(const __m512i (&r)[16], __m512i (&t)[16]) {
+HWY_INLINE void transpose_lanes(const __m512i (&r)[16], __m512i (&t)[16]) {
   if constexpr (I != 16) {
     const __m512i a = _mm512_unpacklo_epi32(r[I], r[I + 1]), b = _mm512_unpackhi_epi32(r[I], r[I + 1]),
                   c = _mm512_unpacklo_epi32(r[I + 2], r[I + 3]),
@@ -115,7 +111,7 @@ OCELLUS_BF16_INLINE void transpose_lanes(const __m512i (&r)[16], __m512i (&t)[16
 }
 /// Transposes the 4 x 4 blocks of 128 bits of every fourth row.
 template <std::size_t I>
-OCELLUS_BF16_INLINE void transpose_blocks(const __m512i (&t)[16], __m512i (&r)[16]) {
+HWY_INLINE void transpose_blocks(const __m512i (&t)[16], __m512i (&r)[16]) {
   if constexpr (I != 4) {
     const __m512i a = _mm512_shuffle_i32x4(t[I], t[I + 4], 0x44),
                   b = _mm512_shuffle_i32x4(t[I], t[I + 4], 0xee),
@@ -128,7 +124,7 @@ OCELLUS_BF16_INLINE void transpose_blocks(const __m512i (&t)[16], __m512i (&r)[1
     transpose_blocks<I + 1>(t, r);
   }
 }
-OCELLUS_BF16_INLINE void transpose(__m512i (&r)[16]) {
+HWY_INLINE void transpose(__m512i (&r)[16]) {
   __m512i t[16];
   transpose_lanes<0>(r, t);
   transpose_blocks<0>(t, r);
@@ -136,8 +132,8 @@ OCELLUS_BF16_INLINE void transpose(__m512i (&r)[16]) {
 
 /// r[i] = pairs [d, d + 32) of query first + i, for i < N.
 template <std::size_t N>
-OCELLUS_BF16_INLINE void load_queries(__m512i (&r)[16], const attention_task& task, std::size_t first,
-                                      std::size_t d, __m512 scale) {
+HWY_INLINE void load_queries(__m512i (&r)[16], const attention_task& task, std::size_t first, std::size_t d,
+                             __m512 scale) {
   if constexpr (N != 0) {
     load_queries<N - 1>(r, task, first, d, scale);
     const std::size_t query = first + N - 1, left = task.args.head_size - d;
@@ -151,7 +147,7 @@ OCELLUS_BF16_INLINE void load_queries(__m512i (&r)[16], const attention_task& ta
   }
 }
 template <std::size_t N>
-OCELLUS_BF16_INLINE void store_pairs(const __m512i (&r)[16], std::uint32_t* to, std::size_t count) {
+HWY_INLINE void store_pairs(const __m512i (&r)[16], std::uint32_t* to, std::size_t count) {
   if constexpr (N != 0) {
     store_pairs<N - 1>(r, to, count);
     if (N <= count) _mm512_store_si512(to + (N - 1) * lanes, r[N - 1]);
@@ -170,7 +166,7 @@ inline void pack_queries(const attention_task& task, std::size_t first, float sc
 }
 
 template <std::size_t N>
-OCELLUS_BF16_INLINE void load_sums(__m512i (&r)[16], const float* from, std::size_t count, __m512 factor) {
+HWY_INLINE void load_sums(__m512i (&r)[16], const float* from, std::size_t count, __m512 factor) {
   if constexpr (N != 0) {
     load_sums<N - 1>(r, from, count, factor);
     const __m512 sums = N <= count ? _mm512_load_ps(from + (N - 1) * lanes) : _mm512_setzero_ps();
@@ -178,8 +174,8 @@ OCELLUS_BF16_INLINE void load_sums(__m512i (&r)[16], const float* from, std::siz
   }
 }
 template <std::size_t N>
-OCELLUS_BF16_INLINE void store_queries(const __m512i (&r)[16], const attention_task& task, std::size_t first,
-                                       std::size_t d) {
+HWY_INLINE void store_queries(const __m512i (&r)[16], const attention_task& task, std::size_t first,
+                              std::size_t d) {
   if constexpr (N != 0) {
     store_queries<N - 1>(r, task, first, d);
     const std::size_t query = first + N - 1;
@@ -240,7 +236,7 @@ inline bool pack_values(const key_span& span, std::size_t size, std::uint32_t* t
 }
 
 template <std::size_t R, std::size_t Row, std::size_t C>
-OCELLUS_BF16_INLINE void add_row_products(__m512 (&sums)[][C], const std::byte* x, const __m512i (&w)[C]) {
+HWY_INLINE void add_row_products(__m512 (&sums)[][C], const std::byte* x, const __m512i (&w)[C]) {
   if constexpr (R != 0) {
     add_row_products<R - 1, Row>(sums, x, w);
     std::int32_t pair;
@@ -250,12 +246,12 @@ OCELLUS_BF16_INLINE void add_row_products(__m512 (&sums)[][C], const std::byte* 
     if constexpr (C == 2) sums[R - 1][1] = add_pair_products(sums[R - 1][1], w[1], spread);
   }
 }
-OCELLUS_BF16_INLINE __m512 rescaled(const float* sums, const float* by) {
+HWY_INLINE __m512 rescaled(const float* sums, const float* by) {
   return _mm512_mul_ps(_mm512_load_ps(sums), _mm512_load_ps(by));
 }
 template <std::size_t R, std::size_t C>
-OCELLUS_BF16_INLINE void begin_rows(__m512 (&sums)[][C], const float* out, std::size_t out_panel,
-                                    const float* rescale) {
+HWY_INLINE void begin_rows(__m512 (&sums)[][C], const float* out, std::size_t out_panel,
+                           const float* rescale) {
   if constexpr (R != 0) {
     begin_rows<R - 1>(sums, out, out_panel, rescale);
     if (rescale == nullptr) {
@@ -269,7 +265,7 @@ OCELLUS_BF16_INLINE void begin_rows(__m512 (&sums)[][C], const float* out, std::
   }
 }
 template <std::size_t R, std::size_t C>
-OCELLUS_BF16_INLINE void store_rows(const __m512 (&sums)[][C], float* out, std::size_t out_panel) {
+HWY_INLINE void store_rows(const __m512 (&sums)[][C], float* out, std::size_t out_panel) {
   if constexpr (R != 0) {
     store_rows<R - 1>(sums, out, out_panel);
     _mm512_store_ps(out + (R - 1) * lanes, sums[R - 1][0]);
@@ -390,7 +386,7 @@ inline void attend_span(const attention_task& task, const key_span& span, std::s
 
 /// Asks for the D values at p.
 template <int Write>
-OCELLUS_BF16_INLINE void prefetch_values(const void* p, std::size_t bytes) {
+HWY_INLINE void prefetch_values(const void* p, std::size_t bytes) {
   // From whole lines on, so that the last value is in one of them.
   const auto* at = reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(p) / 64 * 64);
   for (const std::byte* end = static_cast<const std::byte*>(p) + bytes; at < end; at += 64) {
@@ -475,8 +471,6 @@ inline bool attend_many(const attention_task& task, scratch& s) {
 }  // namespace detail
 }  // namespace ocellus::inline OCELLUS_ABI
 HWY_POP_ATTRIBUTES
-
-#undef OCELLUS_BF16_INLINE
 
 #endif  // OCELLUS_X86_64
 

@@ -19,12 +19,7 @@ namespace detail {
   }                                                                                            \
   static void int8_sums(const int8_rows& x, std::size_t rows, const dot_panels& w, float* out, \
                         std::size_t out_row, void* scratch) noexcept {                         \
-    auto& block = *static_cast<dots::int8_scratch*>(scratch);                                  \
-    if (w.format == weight_format::q8) {                                                       \
-      dots::int8_sums<dots::q8_codes>(x, rows, w, out, out_row, block);                        \
-    } else {                                                                                   \
-      dots::int8_sums<dots::q4_codes>(x, rows, w, out, out_row, block);                        \
-    }                                                                                          \
+    dots::int8_sums_of_format(x, rows, w, out, out_row, scratch);                              \
   }
 
 struct avx2_dots {

@@ -26,10 +26,8 @@ struct observer {
 
 class steps {
  public:
-  /// Rows of a unit when time is limited. A last unit of fewer than least_rows would not be one: it goes with the one before.
-  /// So a kernel sees fewer than least_rows only if the whole pass has no more, and may do so few rows in another way.
+  /// Rows of a unit when time is limited. A last unit of fewer than least_part_rows goes with the one before.
   static constexpr std::uint32_t block_rows = 64;
-  static constexpr std::uint32_t least_rows = 16;
 
   /// To be called before each run of the pass. A fresh start forgets the units that are done.
   void begin(const kernels& table, context& ctx, const observer& watch, time_budget budget,
@@ -143,7 +141,8 @@ class steps {
   /// in either case.
   template <class Run>
   void by_rows(std::uint32_t rows, const Run& run) noexcept {
-    const std::uint32_t units = rows < block_rows + least_rows ? 1 : (rows - least_rows) / block_rows + 1;
+    const std::uint32_t units =
+        rows < block_rows + least_part_rows ? 1 : (rows - least_part_rows) / block_rows + 1;
     const std::uint64_t mine = at_;
     at_ += units;
     while (!paused_ && done_ < at_) {
